@@ -1,0 +1,226 @@
+"""Is the database's shape the one this engine needs? Step 6 of start-up, and repeated while running.
+
+What is needed comes from the metadata in tables.py and from the guards that the SQL file creates; what is
+there comes from one catalogue query. Types are compared by family: an `integer` id or a `varchar` status of
+an older program is as good as ours.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Boolean, Column, DateTime, Integer, Numeric, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from engine.database.connection import SQL_DIR
+from engine.database.tables import metadata
+from engine.model import Blocker
+
+OLDEST_SERVER = 140_000
+SCHEMA_FILE = "messaging_m1_unified_schema.sql"
+MIGRATE = "Run: switchboard migrate"
+
+FAMILIES = {
+    "integer": {"smallint", "integer", "bigint"},
+    "text": {"text", "character varying", "character", "citext"},
+    "json": {"json", "jsonb"},
+    "timestamp": {"timestamp with time zone", "timestamp without time zone"},
+    "number": {"numeric", "double precision", "real"},
+    "boolean": {"boolean"},
+}
+#: To cast a column to the type we need, where a plain cast would not do.
+_TYPE_OF = {
+    "integer": "bigint",
+    "text": "text",
+    "json": "jsonb",
+    "timestamp": "timestamptz",
+    "number": "numeric(12, 6)",
+    "boolean": "boolean",
+}
+
+CATALOGUE = """
+SELECT json_build_object(
+    'server', current_setting('server_version_num')::integer,
+    'columns', (
+        SELECT coalesce(json_object_agg(relname, columns), '{}') FROM (
+            SELECT c.relname, json_object_agg(a.attname, json_build_array(
+                       format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '')) AS columns
+              FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.relname LIKE 'et\\_%' AND c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)
+             GROUP BY c.relname) t),
+    'triggers', (
+        SELECT coalesce(json_object_agg(g.tgname, g.tgenabled <> 'D'), '{}')
+          FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
+         WHERE NOT g.tgisinternal AND c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid)),
+    'indexes', (
+        SELECT coalesce(json_object_agg(c.relname, i.indisvalid), '{}')
+          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid)),
+    'constraints', (
+        SELECT coalesce(json_agg(k.conname), '[]') FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+         WHERE k.contype = 'c' AND c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid))
+)::text AS catalogue
+"""
+
+
+class SchemaCheck(BaseModel):
+    """The verdict: compatible when there is no blocker. Drift is told, and never altered by itself."""
+
+    compatible: bool
+    blockers: list[Blocker]
+    drift: list[str]
+    checked_columns: list[str]
+    """The `et_messages` columns that were looked for."""
+
+
+@cache
+def guards() -> dict[str, list[str]]:
+    """Names of the guards the SQL file creates: triggers, indexes and check constraints."""
+    sql = (SQL_DIR / SCHEMA_FILE).read_text(encoding="utf-8")
+    return {
+        "triggers": re.findall(r"CREATE (?:OR REPLACE|CONSTRAINT) TRIGGER (\w+)", sql),
+        "indexes": re.findall(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+)", sql),
+        "constraints": re.findall(r"ADD CONSTRAINT (\w+)", sql),
+    }
+
+
+def family(column: Column[Any]) -> str:
+    """The family of types a column of ours accepts."""
+    kinds = ((Boolean, "boolean"), (Integer, "integer"), (Numeric, "number"), (DateTime, "timestamp"), (JSONB, "json"))
+    for kind, name in kinds:
+        if isinstance(column.type, kind):
+            return name
+    assert isinstance(column.type, Text)
+    return "text"
+
+
+def evaluate(catalogue: dict[str, Any]) -> SchemaCheck:
+    """Compare what is there (the answer of CATALOGUE) with what is needed."""
+    blockers: list[Blocker] = []
+    drift: list[str] = []
+    if catalogue["server"] < OLDEST_SERVER:
+        version = catalogue["server"] // 10_000
+        blockers.append(
+            Blocker(
+                code="database.too_old",
+                what=f"PostgreSQL {version} is too old.",
+                where="server",
+                remedy="Use PostgreSQL 14 or later, or the embedded one (unset DATABASE_URL).",
+            )
+        )
+    for table in metadata.sorted_tables:
+        there = catalogue["columns"].get(table.name)
+        if there is None:
+            blockers.append(_missing("table", table.name))
+            continue
+        for column in table.columns:
+            _check_column(table.name, column, there.get(column.name), blockers, drift)
+        ours = {column.name for column in table.columns}
+        for name in sorted(set(there) - ours):
+            _check_extra(table.name, name, there[name], blockers, drift)
+    blockers += _check_guards(catalogue)
+    return SchemaCheck(
+        compatible=not blockers,
+        blockers=blockers,
+        drift=drift,
+        checked_columns=[column.name for column in metadata.tables["et_messages"].columns],
+    )
+
+
+def _missing(kind: str, name: str) -> Blocker:
+    return Blocker(code=f"schema.{kind}_missing", what=f"The {kind} {name} is missing.", where=name, remedy=MIGRATE)
+
+
+def _check_column(
+    table: str, column: Column[Any], there: list[Any] | None, blockers: list[Blocker], drift: list[str]
+) -> None:
+    where = f"{table}.{column.name}"
+    if there is None:
+        blockers.append(_missing("column", where))
+        return
+    found, not_null, has_default = there
+    wanted = family(column)
+    if found not in FAMILIES[wanted]:
+        cast = _TYPE_OF[wanted]
+        blockers.append(
+            Blocker(
+                code="schema.column_type",
+                what=f"The column {where} is of type {found}; it must be of the {wanted} family.",
+                where=where,
+                remedy=f"After a backup, convert it: ALTER TABLE {table} ALTER COLUMN {column.name} TYPE {cast} "
+                f"USING {column.name}::text::{cast};",
+            )
+        )
+    elif found == "json":
+        drift.append(f"{where} is json, not jsonb: it works, a little slower")
+    if column.name == "id" and not has_default:
+        blockers.append(
+            Blocker(
+                code="schema.no_default",
+                what=f"The column {where} does not number its rows by itself.",
+                where=where,
+                remedy=f"ALTER TABLE {table} ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY; then set its "
+                f"sequence past the highest id.",
+            )
+        )
+    elif not_null and column.nullable and not has_default:
+        _not_null(where, table, column.name, blockers, drift)
+
+
+def _not_null(where: str, table: str, column: str, blockers: list[Blocker], drift: list[str]) -> None:
+    if column in ("lead_id", "thread_id"):
+        drift.append(f"{where} is NOT NULL: rows whose sender is not known yet cannot be stored")
+        return
+    blockers.append(
+        Blocker(
+            code="schema.not_null",
+            what=f"The column {where} refuses NULL, so rows cannot be written.",
+            where=where,
+            remedy=f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;",
+        )
+    )
+
+
+def _check_extra(
+    table: str, name: str, there: list[Any], blockers: list[Blocker], drift: list[str]
+) -> None:
+    where = f"{table}.{name}"
+    found, not_null, has_default = there
+    if not_null and not has_default:
+        blockers.append(
+            Blocker(
+                code="schema.extra_not_null",
+                what=f"The column {where} is not ours and refuses NULL, so rows cannot be written.",
+                where=where,
+                remedy=f"ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL; or give it a default.",
+            )
+        )
+    else:
+        drift.append(f"{where} ({found}) is not ours; it is left alone")
+
+
+def _check_guards(catalogue: dict[str, Any]) -> list[Blocker]:
+    blockers = []
+    needed = guards()
+    for name in needed["triggers"]:
+        if name not in catalogue["triggers"]:
+            blockers.append(_missing("trigger", name))
+        elif not catalogue["triggers"][name]:
+            blockers.append(
+                Blocker(
+                    code="schema.trigger_disabled",
+                    what=f"The trigger {name} is disabled.",
+                    where=name,
+                    remedy=f"ALTER TABLE … ENABLE TRIGGER {name}; on its table",
+                )
+            )
+    for name in needed["indexes"]:
+        if not catalogue["indexes"].get(name):
+            blockers.append(_missing("index", name))
+    for name in needed["constraints"]:
+        if name not in catalogue["constraints"]:
+            blockers.append(_missing("constraint", name))
+    return blockers

@@ -1,0 +1,209 @@
+"""What the router needs of a provider, and the OpenAI-style HTTP client that both providers share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from engine.llm.failures import ProviderFailure, classify
+from engine.llm.providers.answer import Completion, read_completion, read_json
+from engine.model import FailureClass, LLMMessage
+from engine.settings import LOOPBACK
+
+#: Bytes of an answer that are read; a larger one is a failure, not a memory problem.
+MAX_ANSWER = 2 * 2**20
+#: Calls one provider carries at once.
+MAX_CONNECTIONS = 1024
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat completion to ask for."""
+
+    model: str
+    messages: Sequence[LLMMessage]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Further body fields; None takes a default field of the provider out."""
+
+
+class Provider(Protocol):
+    """A far end that answers chat completions."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key_setting(self) -> str:
+        """The environment variable that holds the API key."""
+        ...
+
+    @property
+    def money_remedy(self) -> str:
+        """What to do when the account is out of money."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be called at all (no API key), or None."""
+        ...
+
+    async def complete(self, request: ChatRequest, *, timeout: float) -> Completion:
+        """The reply, within `timeout` seconds. Raises ProviderFailure."""
+        ...
+
+    async def probe(self, model: str, *, timeout: float, down: bool) -> bool:
+        """Asks whether calls would work; False when there is nothing to ask. Raises ProviderFailure.
+
+        While `down`, only a real completion proves anything: an empty account still lists its models.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def chat_body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON body of a request: `defaults`, then what the request says, then its `params`."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        **defaults,
+    }
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    body.update(request.params)
+    return {name: value for name, value in body.items() if value is not None}
+
+
+class ChatClient:
+    """OpenAI-style HTTP over one pool of kept-alive connections. Every trouble is a ProviderFailure."""
+
+    def __init__(self, provider: str, base_url: str, api_key: SecretStr | None, key_setting: str) -> None:
+        self.provider = provider
+        self._key = api_key.get_secret_value().strip() if api_key else ""
+        self.problem = _key_problem(self._key, key_setting)
+        self._base_url = base_url.rstrip("/")
+        usable = {} if self.problem else {"Authorization": f"Bearer {self._key}"}
+        self._http = httpx.AsyncClient(
+            headers={**usable, "Accept": "application/json", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            follow_redirects=False,
+            trust_env=urlsplit(base_url).hostname not in LOOPBACK,  # no proxy to oneself
+        )
+
+    async def chat(self, body: Mapping[str, Any], *, timeout: float) -> Completion:
+        """The completion of `body` within `timeout` seconds. Raises ProviderFailure."""
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        answer = await self._exchange("POST", "/chat/completions", content, timeout)
+        data = self._accepted(answer)
+        if "choices" not in data and ("error" in data or "code" in data):  # an error dressed as a 200
+            raise self._refusal(answer)
+        return read_completion(data)
+
+    async def get(self, path: str, *, timeout: float) -> dict[str, Any]:
+        """The JSON object at `path` within `timeout` seconds. Raises ProviderFailure."""
+        return self._accepted(await self._exchange("GET", path, None, timeout))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    def _accepted(self, answer: _Answer) -> dict[str, Any]:
+        if not 200 <= answer.status < 300:
+            raise self._refusal(answer)
+        return read_json(answer.body)
+
+    def _refusal(self, answer: _Answer) -> ProviderFailure:
+        """The failure an answer stands for; a far end that quotes our key does not get it into a log."""
+        body = answer.body.replace(self._key.encode(), b"***") if self._key else answer.body
+        return classify(self.provider, answer.status, answer.headers, body, now=datetime.now(UTC))
+
+    async def _exchange(self, method: str, path: str, content: bytes | None, timeout: float) -> _Answer:
+        request = self._http.build_request(
+            method,
+            self._base_url + path,
+            content=content,
+            headers={"Content-Type": "application/json"} if content is not None else None,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+        )
+        try:
+            async with asyncio.timeout(timeout):  # httpx limits each read; a slow drip passes that
+                response = await self._http.send(request, stream=True)
+                try:
+                    return _Answer(response.status_code, response.headers, await _read(response))
+                finally:
+                    await response.aclose()
+        except httpx.ConnectTimeout:
+            raise _transient(
+                f"no connection within {min(timeout, CONNECT_SECONDS):.1f} s", timed_out=True
+            ) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise _transient(f"no answer within {timeout:.1f} s", timed_out=True) from None
+        except httpx.ConnectError as error:
+            raise _transient(f"cannot connect: {error}") from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _transient(f"the connection broke: {str(error) or type(error).__name__}") from None
+
+
+async def one_token(client: ChatClient, model: str, defaults: Mapping[str, Any], timeout: float) -> None:
+    """The smallest real completion. Raises ProviderFailure unless the far end did the work."""
+    hello = ChatRequest(model, [LLMMessage(role="user", content="hi")], max_tokens=1)
+    try:
+        await client.chat(chat_body(hello, defaults), timeout=timeout)
+    except ProviderFailure as failure:
+        if failure.failure not in (FailureClass.STARVED, FailureClass.EMPTY):
+            raise
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The body, at most MAX_ANSWER bytes of it, unpacked if the far end packed it unasked."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_raw():
+        size += len(part)
+        if size > MAX_ANSWER:
+            raise _too_large()
+        parts.append(part)
+    body = b"".join(parts)
+    if response.headers.get("content-encoding", "identity") in ("gzip", "deflate"):
+        try:
+            body = zlib.decompressobj(47).decompress(body, MAX_ANSWER + 1)  # 47: gzip or zlib
+        except zlib.error:
+            raise _transient("the answer is packed and does not unpack") from None
+        if len(body) > MAX_ANSWER:
+            raise _too_large()
+    return body
+
+
+def _too_large() -> ProviderFailure:
+    return _transient(f"the answer is larger than {MAX_ANSWER // 2**20} MB")
+
+
+def _transient(message: str, *, timed_out: bool = False) -> ProviderFailure:
+    return ProviderFailure(FailureClass.TRANSIENT, message, timed_out=timed_out)
+
+
+def _key_problem(key: str, setting: str) -> str | None:
+    if not key:
+        return f"{setting} is not set"
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        return f"{setting} holds characters that no API key has"
+    return None

@@ -1,0 +1,205 @@
+"""Settings: environment, then `.env`, then `switchboard.toml`, then these defaults.
+
+What a person changes while the engine runs (prompts, routing, `record_context_prompt`) lives in the
+database; here is only what an engine needs to find its database, its far ends and its limits.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from engine.model import SwitchboardError
+
+Seconds = Annotated[float, Field(gt=0)]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingsError(SwitchboardError):
+    """A setting that cannot be used."""
+
+
+def config_dir() -> Path:
+    """Where `switchboard.toml` is looked for when the working folder has none."""
+    return Path(platformdirs.user_config_dir("switchboard", appauthor=False))
+
+
+def config_file() -> Path | None:
+    """The `switchboard.toml` in force: `SWITCHBOARD_CONFIG`, the working folder's, or the user's."""
+    named = os.environ.get("SWITCHBOARD_CONFIG")
+    if named:
+        return Path(named).expanduser()
+    for folder in (Path.cwd(), config_dir()):
+        path = folder / "switchboard.toml"
+        if path.is_file():
+            return path
+    return None
+
+
+class Settings(BaseSettings):
+    """Everything an engine or a console is told from outside.
+
+    Every field can be set by an environment variable of its own name in capitals with the prefix
+    `SWITCHBOARD_`, those below that carry an alias by the alias alone.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SWITCHBOARD_", env_file=".env", extra="ignore", populate_by_name=True, validate_default=True
+    )
+
+    # Where the state is
+    database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    """libpq URL of any PostgreSQL 14+; without it the embedded PostgreSQL in `data_dir` is used."""
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("switchboard", appauthor=False)))
+
+    # The language models
+    uniapi_base_url: str = Field(
+        "https://api.uniapi.io/v1", validation_alias=AliasChoices("UNIAPI_BASE_URL", "uniapi_base_url")
+    )
+    uniapi_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("UNIAPI_API_KEY", "uniapi_api_key")
+    )
+    zai_base_url: str = Field(
+        "https://api.z.ai/api/paas/v4", validation_alias=AliasChoices("ZAI_BASE_URL", "zai_base_url")
+    )
+    zai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("ZAI_API_KEY", "zai_api_key"))
+
+    # The inbound worker
+    turns_in_flight: int = Field(64, ge=1, le=4096)
+    """Turns one engine runs at once."""
+    claim_batch: int = Field(50, ge=1, le=1000)
+    """Threads claimed by one statement at most."""
+    poll_seconds: float = Field(2.0, gt=0, le=5)
+    """How often to look for work when no NOTIFY came."""
+    lease_seconds: Seconds = 60.0
+    """How long a claim is held without a heartbeat."""
+    max_attempts: int = Field(5, ge=1, le=100)
+    quiet_window_seconds: float = Field(2.0, ge=0, le=60)
+    """A burst is answered once, this long after its last message. 0 answers every message at once."""
+    quiet_window_max_seconds: float = Field(10.0, ge=0, le=600)
+    """A burst waits no longer than this after its first message."""
+    turn_deadline_seconds: Seconds = 45.0
+    """All LLM attempts of a turn share it."""
+    history_tokens: int = Field(6000, ge=100)
+    """Budget for the thread's history in the prompt, in estimated tokens."""
+
+    # The outbound dispatcher
+    sends_in_flight: int = Field(32, ge=1, le=1024)
+    send_timeout_seconds: Seconds = 20.0
+    send_max_attempts: int = Field(6, ge=1, le=100)
+    retry_base_seconds: Seconds = 2.0
+    retry_cap_seconds: Seconds = 300.0
+
+    # HTTP: health and webhooks
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(8765, ge=0, le=65535)
+    """0 takes any free port; the one taken is shown by `status`."""
+    http_enabled: bool = True
+    admin_token: SecretStr | None = None
+    """Bearer token for admin endpoints; without it one is made and kept, 0600, in `data_dir`."""
+    allowed_hosts: list[str] = Field(default_factory=lambda: ["127.0.0.1", "localhost", "[::1]"])
+    """`Host` headers that are answered; add your public name when webhooks come through a tunnel."""
+
+    # Money, in USD; None means no cap
+    daily_budget_usd: float | None = Field(None, ge=0)
+    turn_ceiling_usd: float = Field(0.05, gt=0)
+    """Reserved before each turn whose price is not known yet."""
+    thread_replies_per_hour: int = Field(30, ge=1)
+    """The loop guard: an AI that answers one thread more often is talking to a machine."""
+
+    log_level: str = "INFO"
+    log_format: str = Field("json", pattern="^(json|text)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, the file last."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, dotenv_settings, toml
+
+    @field_validator("database_url", "uniapi_api_key", "zai_api_key", "admin_token", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("is one of DEBUG, INFO, WARNING, ERROR")
+        return value.upper()
+
+    @field_validator("uniapi_base_url", "zai_base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("starts with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """Accepts SQLAlchemy's spelling too, as other programs write it."""
+        if value is None:
+            return None
+        scheme, sep, rest = value.get_secret_value().partition("://")
+        if not sep or scheme.split("+")[0] not in {"postgresql", "postgres"}:
+            raise ValueError("is a URL like postgresql://user:password@host:5432/database")
+        return SecretStr(f"postgresql://{rest}")
+
+    @model_validator(mode="after")
+    def _bind_with_token(self) -> Self:
+        if self.http_enabled and self.http_host not in LOOPBACK:
+            token = self.admin_token.get_secret_value() if self.admin_token else ""
+            if len(token) < 43:  # 256 bits in base64url
+                raise ValueError(
+                    f"http_host {self.http_host} is open to the network, so SWITCHBOARD_ADMIN_TOKEN must hold at "
+                    "least 256 bits: make one with  python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                )
+        return self
+
+    def secrets(self) -> list[str]:
+        """Every secret value in force, for the filter that keeps them out of logs and traces."""
+        values = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
+        return [v for v in values if len(v) >= 6]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings in force, with `overrides` on top. Raises SettingsError naming each bad one."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_first_problem(error), "Correct it and start again.") from None
+    except (OSError, ValueError) as error:  # an unreadable or malformed switchboard.toml
+        raise SettingsError(f"{config_file()} cannot be read: {error}.", "Correct the file.") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if name.islower():
+            name = f"SWITCHBOARD_{name.upper()}"
+        problems.append(f"{name}: {item['msg']}" if name else str(item["msg"]))
+    return "Setting refused: " + "; ".join(problems) + "."

@@ -1,0 +1,59 @@
+-- Receipts: delivered and read only ever move forward; one that comes before its send is recorded waits.
+-- $1 receipts, a JSON array: channel, account, provider_message_id, message_id (ours, if the far end tells it),
+-- status (sent, delivered, read, failed), happened_at, error
+WITH d AS MATERIALIZED (
+    SELECT row_number() OVER () AS n, * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+        channel text, account text, provider_message_id text, message_id bigint, status text,
+        happened_at timestamptz, error text)
+),
+known AS MATERIALIZED (
+    SELECT DISTINCT ON (d.n) d.*, m.id AS found
+      FROM d JOIN et_messages m
+        ON m.channel = d.channel AND m.direction = 'outbound'
+       AND ((d.provider_message_id IS NOT NULL AND m.provider_message_id = d.provider_message_id)
+            OR m.id = d.message_id)
+     ORDER BY d.n, m.id
+),
+news AS MATERIALIZED (
+    SELECT found, max(provider_message_id) AS provider_message_id,
+           min(happened_at) FILTER (WHERE status = 'delivered') AS delivered_at,
+           min(happened_at) FILTER (WHERE status = 'read') AS read_at,
+           bool_or(status IN ('sent', 'delivered', 'read')) AS arrived,
+           bool_or(status = 'failed') AS refused, max(error) FILTER (WHERE status = 'failed') AS error
+      FROM known GROUP BY found
+),
+settled AS (
+    UPDATE et_outbound_queue q
+       SET status = CASE WHEN n.arrived THEN 'sent' ELSE 'failed' END,
+           outcome = CASE WHEN n.arrived THEN 'confirmed' ELSE 'rejected' END,
+           provider_message_id = coalesce(q.provider_message_id, n.provider_message_id),
+           error_class = CASE WHEN n.arrived THEN NULL ELSE 'receipt' END,
+           last_error = n.error,
+           finished_at = now(),
+           updated_at = now()
+      FROM news n
+     WHERE q.message_id = n.found
+       AND ((n.arrived AND (q.status = 'accepted' OR (q.status = 'failed' AND q.outcome = 'unknown')))
+            OR (n.refused AND NOT n.arrived AND q.status = 'accepted'))
+ RETURNING q.message_id, q.status
+),
+mirrored AS (
+    UPDATE et_messages m
+       SET delivery_status = coalesce(s.status, m.delivery_status),
+           provider_message_id = coalesce(m.provider_message_id, n.provider_message_id),
+           sent_at = CASE WHEN n.arrived THEN coalesce(m.sent_at, now()) ELSE m.sent_at END,
+           delivered_at = least(m.delivered_at, n.delivered_at, n.read_at),
+           read_at = least(m.read_at, n.read_at),
+           last_error = coalesce(n.error, m.last_error),
+           reason = CASE WHEN s.status = 'sent' THEN NULL WHEN n.refused AND NOT n.arrived THEN 'receipt.failed'
+                         ELSE m.reason END,
+           updated_at = now()
+      FROM news n LEFT JOIN settled s ON s.message_id = n.found
+     WHERE m.id = n.found
+),
+waiting AS (
+    INSERT INTO et_pending_receipts (channel, account, provider_message_id, status, happened_at, error)
+    SELECT d.channel, coalesce(d.account, 'default'), d.provider_message_id, d.status, d.happened_at, d.error
+      FROM d WHERE d.provider_message_id IS NOT NULL AND d.n NOT IN (SELECT n FROM known)
+)
+SELECT found FROM news

@@ -1,0 +1,115 @@
+-- T2: end turns. Reply, queue row, turn record, usage and statuses in one commit, or nothing of a turn.
+-- $1 turns, a JSON array (see claims.Completion)  $2 engine
+-- A turn whose claim was lost, or whose thread a person took over, writes its record (with the text as a
+-- draft) and nothing else. A thread that somebody has locked is left out of the answer, to be tried again.
+WITH d AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+        thread_id bigint, tenant_id bigint, lead_id bigint, head_id bigint, message_ids bigint[], token bigint,
+        epoch bigint, outcome text, reason text, error text, hand_over boolean, restartable boolean,
+        retry_seconds float, channel text, account text, text text, raw_payload jsonb,
+        provider text, model text, prompt_tokens integer, completion_tokens integer, total_tokens integer,
+        cost_usd numeric, kind text, agent_id bigint, agent_version integer, task text, attempts jsonb,
+        verdicts jsonb, context jsonb, context_prompt text, draft text, simulated boolean,
+        started_at timestamptz, context_at timestamptz, answered_at timestamptz)
+),
+locked AS MATERIALIZED (
+    SELECT t.id, t.owner, t.epoch, t.holder, t.claim_token, t.due_at
+      FROM et_threads t JOIN d ON d.thread_id = t.id
+     ORDER BY t.id
+       FOR UPDATE OF t SKIP LOCKED
+),
+verdict AS MATERIALIZED (
+    SELECT d.*,
+           CASE WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
+                WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'
+                WHEN d.restartable AND d.outcome = 'replied' AND t.due_at IS NOT NULL THEN 'superseded'
+                ELSE d.outcome END AS result
+      FROM d JOIN locked t ON t.id = d.thread_id
+),
+moved AS (
+    UPDATE et_messages m
+       SET delivery_status = CASE v.result WHEN 'replied' THEN 'inbound_ai_replied'
+                                           WHEN 'takeover' THEN 'inbound_human_takeover'
+                                           WHEN 'error' THEN 'inbound_error'
+                                           ELSE 'received' END,
+           turn_head_id = CASE v.result WHEN 'replied' THEN m.turn_head_id END,
+           replied_at = CASE v.result WHEN 'replied' THEN now() END,
+           lease_until = NULL,
+           reason = v.reason,
+           last_error = v.error,
+           updated_at = now()
+      FROM (SELECT v.*, unnest(v.message_ids) AS message_id FROM verdict v
+             WHERE v.result IN ('replied', 'takeover', 'error', 'retry')) v
+     WHERE m.id = v.message_id AND m.claim_token = v.token AND m.delivery_status = 'inbound_processing'
+ RETURNING m.id
+),
+ended AS MATERIALIZED (
+    SELECT v.* FROM verdict v WHERE v.head_id IN (SELECT id FROM moved)
+),
+replies AS (
+    INSERT INTO et_messages (
+           tenant_id, lead_id, thread_id, channel, account, direction, text_content, raw_payload, delivery_status,
+           author, in_reply_to, llm_provider, llm_model, llm_prompt_tokens, llm_completion_tokens,
+           llm_total_tokens, llm_estimated_cost_usd)
+    SELECT tenant_id, lead_id, thread_id, channel, account, 'outbound', text, raw_payload, 'queued',
+           'ai', head_id, provider, model, prompt_tokens, completion_tokens, total_tokens, cost_usd
+      FROM ended WHERE result = 'replied'
+ RETURNING id, in_reply_to
+),
+queued AS (
+    INSERT INTO et_outbound_queue (message_id, tenant_id, thread_id, channel, account, author, thread_epoch)
+    SELECT r.id, e.tenant_id, e.thread_id, e.channel, e.account, 'ai', e.epoch
+      FROM replies r JOIN ended e ON e.head_id = r.in_reply_to
+ RETURNING id, message_id
+),
+recorded AS (
+    INSERT INTO et_turns (
+           tenant_id, thread_id, message_id, reply_message_id, kind, outcome, reason, error, agent_id,
+           agent_version, task, provider, model, attempts, verdicts, context, context_prompt, draft,
+           prompt_tokens, completion_tokens, total_tokens, cost_usd, burst, claim_token, engine, simulated,
+           started_at, context_at, answered_at)
+    SELECT v.tenant_id, v.thread_id, v.head_id, r.id, v.kind, v.result, v.reason, v.error, v.agent_id,
+           v.agent_version, v.task, v.provider, v.model, v.attempts, v.verdicts, v.context, v.context_prompt,
+           CASE v.result WHEN 'replied' THEN v.draft ELSE coalesce(v.draft, v.text) END,
+           v.prompt_tokens, v.completion_tokens, v.total_tokens, v.cost_usd, cardinality(v.message_ids), v.token,
+           $2, v.simulated, v.started_at, v.context_at, v.answered_at
+      FROM verdict v LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
+     WHERE v.result <> 'superseded'
+),
+used AS (
+    INSERT INTO et_usage_hourly AS u (
+           hour, tenant_id, agent_id, task, provider, model, turns, unpriced, prompt_tokens, completion_tokens,
+           cost_usd)
+    SELECT date_trunc('hour', now()), tenant_id, coalesce(agent_id, 0), task, provider, model, count(*),
+           count(*) FILTER (WHERE cost_usd IS NULL), coalesce(sum(prompt_tokens), 0),
+           coalesce(sum(completion_tokens), 0), coalesce(sum(cost_usd), 0)
+      FROM verdict WHERE result <> 'superseded' AND provider IS NOT NULL
+     GROUP BY tenant_id, coalesce(agent_id, 0), task, provider, model
+     ORDER BY 2, 3, 4, 5, 6
+        ON CONFLICT (hour, tenant_id, agent_id, task, provider, model) DO UPDATE
+       SET turns = u.turns + excluded.turns,
+           unpriced = u.unpriced + excluded.unpriced,
+           prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
+           completion_tokens = u.completion_tokens + excluded.completion_tokens,
+           cost_usd = u.cost_usd + excluded.cost_usd
+),
+released AS (
+    UPDATE et_threads t
+       SET holder = NULL,
+           lease_until = NULL,
+           reserved_usd = NULL,
+           last_message_at = CASE e.result WHEN 'replied' THEN now() ELSE t.last_message_at END,
+           owner = CASE WHEN e.hand_over THEN 'human' ELSE t.owner END,
+           epoch = t.epoch + e.hand_over::integer,
+           owner_since = CASE WHEN e.hand_over THEN now() ELSE t.owner_since END,
+           operator = CASE WHEN e.hand_over THEN NULL ELSE t.operator END,
+           burst_started_at = CASE e.result WHEN 'retry' THEN now() ELSE t.burst_started_at END,
+           due_at = CASE e.result WHEN 'retry' THEN now() + make_interval(secs => e.retry_seconds)
+                                  ELSE t.due_at END
+      FROM ended e
+     WHERE t.id = e.thread_id
+)
+SELECT v.head_id, v.result, r.id AS reply_id, q.id AS queue_id
+  FROM verdict v
+  LEFT JOIN replies r ON r.in_reply_to = v.head_id
+  LEFT JOIN queued q ON q.message_id = r.id

@@ -1,0 +1,26 @@
+-- A message came while the model was thinking: take it, and what else is open, into the running turn.
+-- $1 engine  $2 thread  $3 token  $4 head message  $5 messages at most
+WITH held AS (
+    SELECT id FROM et_threads
+     WHERE id = $2 AND claim_token = $3 AND holder = $1 AND owner = 'ai'
+       FOR UPDATE
+),
+more AS (
+    SELECT m.id FROM et_messages m JOIN held h ON h.id = m.thread_id
+     WHERE m.direction = 'inbound' AND m.delivery_status = 'received' AND m.attempts = 0
+     ORDER BY m.id LIMIT $5
+),
+taken AS (
+    UPDATE et_messages m
+       SET delivery_status = 'inbound_processing', turn_head_id = $4, attempts = m.attempts + 1, claim_token = $3,
+           claimed_by = $1, claimed_at = now(), updated_at = now(),
+           lease_until = (SELECT lease_until FROM et_messages WHERE id = $4)
+      FROM more WHERE m.id = more.id AND m.delivery_status = 'received'
+ RETURNING m.id, left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind, m.created_at,
+           m.provider_message_id
+),
+emptied AS (
+    UPDATE et_threads t SET due_at = NULL, burst_started_at = NULL FROM held h
+     WHERE t.id = h.id AND (SELECT count(*) FROM more) < $5
+)
+SELECT id, text_content AS text, kind, created_at, provider_message_id FROM taken ORDER BY id

@@ -1,0 +1,38 @@
+-- T5: record what became of sends.
+-- $1 results, a JSON array (see queue.SendResult)
+-- A late answer that confirms a send whose outcome was already given up as unknown still counts.
+WITH d AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+        queue_id bigint, token bigint, status text, outcome text, provider_message_id text, error_class text,
+        error text, retry_seconds float)
+),
+recorded AS (
+    UPDATE et_outbound_queue q
+       SET status = d.status,
+           outcome = d.outcome,
+           provider_message_id = coalesce(d.provider_message_id, q.provider_message_id),
+           error_class = d.error_class,
+           last_error = d.error,
+           next_attempt_at = CASE d.status WHEN 'retry_scheduled'
+                                  THEN now() + make_interval(secs => d.retry_seconds) ELSE q.next_attempt_at END,
+           lease_until = NULL,
+           finished_at = CASE WHEN d.status IN ('sent', 'accepted', 'failed') THEN now() END,
+           updated_at = now()
+      FROM d
+     WHERE q.id = d.queue_id AND q.claim_token = d.token
+       AND (q.status = 'processing' OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status = 'sent'))
+ RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
+           q.error_class
+),
+mirrored AS (
+    UPDATE et_messages m
+       SET delivery_status = r.status,
+           provider_message_id = r.provider_message_id,
+           send_started_at = r.send_started_at,
+           sent_at = CASE WHEN r.status IN ('sent', 'accepted') THEN now() ELSE m.sent_at END,
+           reason = CASE WHEN r.status = 'failed' THEN r.outcome || coalesce('.' || r.error_class, '') END,
+           last_error = r.last_error,
+           updated_at = now()
+      FROM recorded r WHERE m.id = r.message_id
+)
+SELECT id FROM recorded

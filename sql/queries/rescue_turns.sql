@@ -1,0 +1,27 @@
+-- Turns whose lease ran out: their messages are received again, or an error after too many attempts.
+-- $1 attempts at most
+WITH stale AS MATERIALIZED (
+    SELECT id, holder FROM et_threads
+     WHERE holder IS NOT NULL AND lease_until < now()
+     ORDER BY lease_until LIMIT 200
+       FOR UPDATE SKIP LOCKED
+),
+freed AS (
+    UPDATE et_messages m
+       SET delivery_status = CASE WHEN m.attempts >= $1 THEN 'inbound_error' ELSE 'received' END,
+           reason = CASE WHEN m.attempts >= $1 THEN 'attempts_exhausted' ELSE 'lease_expired' END,
+           last_error = format('engine %s stopped answering during attempt %s', s.holder, m.attempts),
+           turn_head_id = NULL,
+           lease_until = NULL,
+           updated_at = now()
+      FROM stale s
+     WHERE m.thread_id = s.id AND m.direction = 'inbound' AND m.delivery_status = 'inbound_processing'
+ RETURNING m.id, m.delivery_status
+),
+released AS (
+    UPDATE et_threads t
+       SET holder = NULL, lease_until = NULL, reserved_usd = NULL, claim_token = t.claim_token + 1,
+           due_at = now(), burst_started_at = now()
+      FROM stale s WHERE t.id = s.id
+)
+SELECT id, delivery_status FROM freed

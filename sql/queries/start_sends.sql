@@ -1,0 +1,35 @@
+-- T4: mark sends as started, or cancel what the AI may not say any more. Nothing is sent that is not marked.
+-- $1 engine  $2 sends  $3 tokens  $4 threads
+-- The thread is locked first, as a takeover does: whoever commits first decides.
+WITH d AS MATERIALIZED (
+    SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS d(queue_id, token, thread_id)
+),
+locked AS MATERIALIZED (
+    SELECT t.id, t.owner, t.epoch FROM et_threads t
+     WHERE t.id IN (SELECT thread_id FROM d)
+     ORDER BY t.id
+       FOR SHARE
+),
+marked AS (
+    UPDATE et_outbound_queue q
+       SET status = CASE WHEN v.allowed THEN q.status ELSE 'failed' END,
+           outcome = CASE WHEN v.allowed THEN NULL ELSE 'cancelled' END,
+           last_error = CASE WHEN v.allowed THEN q.last_error ELSE 'a person took the conversation over' END,
+           lease_until = CASE WHEN v.allowed THEN q.lease_until END,
+           finished_at = CASE WHEN v.allowed THEN NULL ELSE now() END,
+           send_started_at = CASE WHEN v.allowed THEN now() END,
+           updated_at = now()
+      FROM (SELECT d.queue_id, d.token, t.owner, t.epoch,
+                   (SELECT author <> 'ai' OR (t.owner = 'ai' AND thread_epoch = t.epoch)
+                      FROM et_outbound_queue WHERE id = d.queue_id) AS allowed
+              FROM d JOIN locked t ON t.id = d.thread_id) v
+     WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1 AND q.status = 'processing'
+       AND q.send_started_at IS NULL
+ RETURNING q.id, q.message_id, q.status
+),
+mirrored AS (
+    UPDATE et_messages m
+       SET delivery_status = 'failed', reason = 'cancelled.takeover', updated_at = now()
+      FROM marked WHERE m.id = marked.message_id AND marked.status = 'failed'
+)
+SELECT id FROM marked WHERE status = 'processing'

@@ -1,0 +1,114 @@
+"""Real PostgreSQL servers for tests: the embedded one, and the system's where it is installed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from engine.database.embedded import EmbeddedPostgres
+from engine.database.migrations import migrate
+
+FAST = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+class Server:
+    """A running server in which tests make databases of their own."""
+
+    def __init__(self, admin_dsn: str) -> None:
+        self.admin_dsn = admin_dsn
+        self._template: str | None = None
+
+    def admin(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def make_fast(self) -> None:
+        """Trade crash safety of the whole machine for speed; a killed engine loses nothing by it."""
+        for name in FAST:
+            self.admin(f"ALTER SYSTEM SET {name} = off")
+        self.admin("SELECT pg_reload_conf()")
+
+    def dsn(self, name: str) -> str:
+        return make_conninfo(self.admin_dsn, dbname=name)
+
+    def empty_database(self) -> str:
+        name = f"t_{uuid4().hex[:12]}"
+        self.admin("CREATE DATABASE {}", name)
+        return name
+
+    def migrated_database(self) -> str:
+        """A copy of a database that start-up has migrated once."""
+        if self._template is None:
+            self._template = self.empty_database()
+            assert migrate(self.dsn(self._template)).ok
+        name = f"t_{uuid4().hex[:12]}"
+        self.admin("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        return name
+
+    def drop(self, name: str) -> None:
+        self.admin("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+@contextmanager
+def embedded_server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="switchboard-tests-"))
+    postgres = EmbeddedPostgres(folder)
+    try:
+        server = Server(postgres.start())
+        server.make_fast()
+        yield server
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def system_binaries() -> Path | None:
+    """The newest installed PostgreSQL's programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def system_server() -> Iterator[Server]:
+    """A cluster of the system's PostgreSQL, run as a plain user as it demands."""
+    binaries = system_binaries()
+    assert binaries is not None
+    folder = Path(tempfile.mkdtemp(prefix="switchboard-system-"))
+    data = folder / "data"
+    user = None
+    if os.geteuid() == 0:
+        user = "postgres" if _known("postgres") else "nobody"
+        shutil.chown(folder, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, user=user, capture_output=True, timeout=60, cwd=folder)
+
+    run(str(binaries / "initdb"), "-A", "trust", "-U", "tester", "-D", str(data), "-E", "utf8")
+    options = f"-h '' -k {folder}"
+    run(str(binaries / "pg_ctl"), "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        server = Server(f"postgresql://tester@/postgres?host={folder}")
+        server.make_fast()
+        yield server
+    finally:
+        run(str(binaries / "pg_ctl"), "-w", "-m", "immediate", "-D", str(data), "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _known(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
