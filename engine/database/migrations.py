@@ -264,6 +264,7 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
     statements: list[str] = []
     drift: list[str] = []
     connection.autocommit = False
+    connection.execute("SET LOCAL lock_timeout = 0")  # reading may wait, it holds nobody up
     try:
         with engine.connect() as live:
             existing = _existing_tables(live)

@@ -128,6 +128,10 @@ class Circuit:
                 return
         self._open(failure)
 
+    def probe_failed(self, failure: ProviderFailure) -> None:
+        """A probe failed: counts like a call."""
+        self.failed(Ticket(self._epoch), failure)
+
     def close(self) -> None:
         """A call or a probe worked."""
         self.cause = None

@@ -1,12 +1,12 @@
 """Asks the providers of a task in order until one gives a reply, inside one deadline.
 
-    for each route ── circuit open, no key, no time? ──▶ recorded as skipped, next
-         │ call, at most its share of the time left
+    for each route ── no key, circuit open, no time left? ──▶ recorded as skipped, next route
+         │ a call, with its share of the time left
          ├─ reply ──▶ done
-         ├─ content ──▶ stop: a person decides
+         ├─ content ──▶ over: a person decides
          ├─ prompt too long, starved, one transient blip ──▶ the same route once more, changed as needed
          └─ anything else ──▶ next route
-    all of them rate-limited, and the cooldown ends before the deadline ──▶ once round again
+    rate-limited, and the cooldown ends before the deadline ──▶ wait, and once round again
 
 Every call and every skip is recorded as an attempt.
 """
@@ -15,81 +15,45 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from engine.llm import pricing
 from engine.llm.failures import ProviderFailure
-from engine.llm.health import ANSWERED, Circuit, Clock, Figures
-from engine.llm.providers.answer import Completion
+from engine.llm.health import Clock
+from engine.llm.line import Line
 from engine.llm.providers.base import ChatRequest, Provider
 from engine.llm.providers.uniapi import UniAPI
 from engine.llm.providers.zai import ZAI
-from engine.llm.report import LLMBlocker, blockers, component
 from engine.llm.routing import DEFAULT_ROUTING, Route, RoutingConfig, parse_routing
-from engine.model import ComponentHealth, FailureClass, LLMAttempt, LLMMessage, LLMResult, Usage
+from engine.llm.turn import Trim, Turn
+from engine.model import Blocker, ComponentHealth, FailureClass, LLMMessage, LLMResult
 from engine.settings import Settings
-
-Trim = Callable[[], Sequence[LLMMessage] | None]
 
 FALLBACK_RESERVE = 0.4
 """Share of the time left that a route leaves to those behind it."""
 LEAST_SECONDS = 0.25
-"""With less time than this a call is not begun."""
+"""With less time than this no call is begun."""
 FAIR_SECONDS = 5.0
-"""A call that timed out with less than this says nothing about the provider."""
+"""A call that runs out of less time than this says nothing about the provider."""
+WORTH_WAITING_SECONDS = 1.0
+"""Time that must be left after a cooldown for it to be worth waiting for."""
 RETRY_PAUSE = (0.05, 0.25)
 """Seconds before the quick retry of a transient failure: least and most."""
 STARVED_FACTOR, STARVED_LEAST, STARVED_MOST = 4, 4096, 32_768
-"""A starved request is asked again with this many times its `max_tokens`, within these bounds."""
-PROBE_SECONDS = 10.0
-#: Of several failures, the one that gives most hope stands for the turn: it may pass with time.
-MOST_HOPEFUL = (
-    FailureClass.CONTENT,
-    FailureClass.RATE,
-    FailureClass.TRANSIENT,
-    FailureClass.QUOTA,
-    FailureClass.STARVED,
-    FailureClass.EMPTY,
-    FailureClass.MONEY,
-    FailureClass.AUTH,
-    FailureClass.REQUEST,
-)
+"""A starved request is sent again with this many times its `max_tokens`, within these bounds."""
 
 
-class Line(NamedTuple):
-    """A provider and what is known about it."""
+class LLMBlocker(NamedTuple):
+    """A blocker, and whether it leaves nobody to answer (else a fallback still does)."""
 
-    provider: Provider
-    circuit: Circuit
-    figures: Figures
-
-    @property
-    def usable(self) -> bool:
-        return self.provider.problem is None and self.circuit.admits()
-
-
-@dataclass
-class _Turn:
-    """One task under way."""
-
-    messages: Sequence[LLMMessage]
-    deadline: float
-    routing: RoutingConfig
-    trim: Trim | None
-    attempts: list[LLMAttempt] = field(default_factory=list)
-    won: tuple[Route, Completion] | None = None
-
-    @property
-    def left(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - asyncio.get_running_loop().time()
+    blocker: Blocker
+    fatal: bool
 
 
 class Router:
-    """Answers tasks through the providers. One event loop owns it, and all its methods run there."""
+    """Answers tasks through the providers. One event loop owns it; its methods run there."""
 
     def __init__(
         self,
@@ -101,21 +65,18 @@ class Router:
     ) -> None:
         self._clock = clock or Clock()
         self._rng = rng or random.Random()
-        self._lines = {
-            name: Line(provider, Circuit(self._clock, self._rng), Figures())
-            for name, provider in providers.items()
-        }
+        self._lines = {name: Line(provider, self._clock, self._rng) for name, provider in providers.items()}
         self._simulated = simulated
         self._warming: asyncio.Task[None] | None = None
         self.routing = DEFAULT_ROUTING
         """In force; `configure` replaces it."""
 
     def parse(self, raw: object) -> RoutingConfig:
-        """The routing `raw` asks for, without using it. Raises RoutingError."""
+        """The routing that `raw` asks for, without using it. Raises RoutingError."""
         return parse_routing(raw, self._lines.keys())
 
     def configure(self, raw: object) -> RoutingConfig:
-        """Puts the routing `raw` in force; None restores the default. Raises RoutingError and keeps the last."""
+        """Puts the routing `raw` in force; None restores the default. Raises RoutingError, keeping the last."""
         self.routing = self.parse(raw)
         return self.routing
 
@@ -128,106 +89,188 @@ class Router:
         routing: RoutingConfig | None = None,
         trim: Trim | None = None,
     ) -> LLMResult:
-        """A reply to `messages` by `deadline` (of the running loop's `time()`), or why there is none.
+        """A reply to `messages` by `deadline` (a time of the running loop), or why there is none.
 
         Trouble at the far end is in the result, never raised. `trim` gives a shorter history when the
-        prompt is too long for a model, or None when it cannot; it is asked once at most.
+        prompt is too long for a model; it is asked once at most.
         """
-        turn = _Turn(messages, deadline, routing or self.routing, trim)
+        turn = Turn(messages, deadline, routing or self.routing, trim)
         routes = turn.routing.routes(task)
-        warming = self._warm()
+        warm = self._start_warming()
         while not await self._go_round(turn, routes):
             pause = self._pause_worth_taking(turn, routes)
             if pause is None:
                 break
             await asyncio.sleep(pause)
-        await asyncio.shield(warming)
-        return self._result(turn)
+        await asyncio.shield(warm)
+        return turn.result()
 
-    async def _go_round(self, turn: _Turn, routes: Sequence[Route]) -> bool:
+    async def warm(self) -> None:
+        """Loads the price table in a thread (about 0.5 s, once), so that the first turn need not."""
+        await asyncio.shield(self._start_warming())
+
+    async def probe(self) -> None:
+        """Asks each provider whether it works, where that is not known; meant for every 15 seconds or so."""
+        lines = [(line, self._model_of(name)) for name, line in self._lines.items()]
+        await asyncio.gather(*(line.probe(model) for line, model in lines if model is not None))
+
+    def blockers(self, task: str = "conversation") -> list[LLMBlocker]:
+        """What keeps the routes of a task from answering, the first route's first.
+
+        A refused key and an empty account are reported while a fallback still answers; a missing key
+        only for the first route, and trouble that passes by itself only when nobody can answer.
+        """
+        names = dict.fromkeys(route.provider for route in self.routing.routes(task))
+        lines = [self._lines[name] for name in names if name in self._lines]
+        fatal = not any(line.can_answer for line in lines)
+        found: list[LLMBlocker] = []
+        for position, line in enumerate(lines):
+            blocker = line.blocker()
+            if blocker is None:
+                continue
+            if blocker.code == "llm.unconfigured" and position > 0:
+                continue
+            if blocker.code in ("llm.quota", "llm.down") and not fatal:
+                continue
+            found.append(LLMBlocker(blocker, fatal))
+        return found
+
+    def health(self) -> list[ComponentHealth]:
+        """How each provider is: state, circuit, and figures since start."""
+        blockers = {found.blocker.where: found.blocker for found in self.blockers()}
+        return [
+            line.component(simulated=self._simulated, blocker=blockers.get(name))
+            for name, line in self._lines.items()
+        ]
+
+    async def aclose(self) -> None:
+        """Closes the connections; calls under way break."""
+        await asyncio.gather(*(line.provider.aclose() for line in self._lines.values()))
+
+    def _start_warming(self) -> asyncio.Task[None]:
+        if self._warming is None:
+            self._warming = asyncio.create_task(asyncio.to_thread(pricing.load))
+        return self._warming
+
+    def _model_of(self, provider: str) -> str | None:
+        """A model of the provider that the routing uses, to probe with."""
+        routes = [*self.routing.default, *(r for rs in self.routing.tasks.values() for r in rs)]
+        return next((r.model for r in (*routes, *DEFAULT_ROUTING.default) if r.provider == provider), None)
+
+    async def _go_round(self, turn: Turn, routes: Sequence[Route]) -> bool:
         """Tries each route; True when the turn is over."""
         for position, route in enumerate(routes):
-            fallback = any(self._usable(later) for later in routes[position + 1 :])
-            share = turn.left * (1 - FALLBACK_RESERVE if fallback else 1)
-            if await self._try_route(turn, route, turn.deadline - turn.left + share, fallback):
+            fallback = any(self._is_open_to_calls(later) for later in routes[position + 1 :])
+            until = turn.deadline - (turn.left * FALLBACK_RESERVE if fallback else 0.0)
+            if await self._try_route(turn, route, until, fallback):
                 return True
         return False
 
-    async def _try_route(self, turn: _Turn, route: Route, until: float, fallback: bool) -> bool:
-        """Calls one route, and once more for each reason that a second call may cure; True ends the turn."""
+    def _is_open_to_calls(self, route: Route) -> bool:
+        line = self._lines.get(route.provider)
+        return line is not None and line.obstacle() is None
+
+    async def _try_route(self, turn: Turn, route: Route, until: float, fallback: bool) -> bool:
+        """Calls a route, and again once for each reason that a second call may cure. True ends the turn."""
         request = ChatRequest(route.model, turn.messages, route.max_tokens, route.temperature, route.params)
         cured: set[str] = set()
         while (failure := await self._attempt(turn, route, request, until)) is not None:
-            if turn.attempts[-1].skipped:
-                return False
-            if failure.failure is FailureClass.CONTENT:
+            if failure.failure is FailureClass.CONTENT and not turn.attempts[-1].skipped:
                 return True
-            better = await self._second_chance(turn, request, failure, cured, until, fallback)
+            cure = None if turn.attempts[-1].skipped else _cure(failure)
+            if cure is None or cure in cured:
+                return False
+            cured.add(cure)
+            better = await self._cured(cure, request, turn, failure.timed_out and fallback, until)
             if better is None:
                 return False
             request = better
         return True
 
-    async def _second_chance(
-        self,
-        turn: _Turn,
-        request: ChatRequest,
-        failure: ProviderFailure,
-        cured: set[str],
-        until: float,
-        fallback: bool,
+    async def _cured(
+        self, cure: str, request: ChatRequest, turn: Turn, time_is_short: bool, until: float
     ) -> ChatRequest | None:
-        """The request to send to the same route instead, or None; each cure is tried once a route."""
-        cure = _cure(failure)
-        if cure is None or cure in cured:
-            return None
-        cured.add(cure)
+        """The request to send to the same route instead, or None when there is nothing to gain."""
         if cure == "trim":
-            trim, turn.trim = turn.trim, None
-            shorter = trim() if trim else None
-            if not shorter:
-                return None
-            turn.messages = shorter
-            return replace(request, messages=shorter)
+            shorter = turn.shorten()
+            return replace(request, messages=shorter) if shorter else None
         if cure == "feed":
-            return replace(request, max_tokens=_more_tokens(request.max_tokens))
+            more = _more_tokens(request.max_tokens)
+            return replace(request, max_tokens=more) if more else None
         if cure == "retry":
-            if failure.timed_out and fallback:
-                return None  # the time is better spent on the next route
             pause = self._rng.uniform(*RETRY_PAUSE)
-            if until - asyncio.get_running_loop().time() - pause < LEAST_SECONDS:
+            if time_is_short or until - turn.now - pause < LEAST_SECONDS:
                 return None
             await asyncio.sleep(pause)
         return request
 
     async def _attempt(
-        self, turn: _Turn, route: Route, request: ChatRequest, until: float
+        self, turn: Turn, route: Route, request: ChatRequest, until: float
     ) -> ProviderFailure | None:
-        """Calls once and records it; None when the turn is won."""
-        line = self._lines.get(route.provider)
-        seconds = min(route.timeout_seconds, until - asyncio.get_running_loop().time())
-        obstacle = self._obstacle(line, seconds)
-        if line is None or obstacle is not None:
-            failure = obstacle or ProviderFailure(FailureClass.REQUEST, f"no provider {route.provider!r}")
-            self._record(turn, route, failure=failure, skipped=True)
-            return failure
-        ticket = line.circuit.admit()
-        assert ticket is not None, "no obstacle means that the circuit admits"
-        line.figures.calls += 1
-        line.figures.in_flight += 1
-        started, began = self._clock.now(), self._clock.monotonic()
+        """Calls once and records it; None when that gave the reply."""
+        started_at, began = self._clock.now(), turn.now
+        seconds = min(route.timeout_seconds, until - began)
+        line = self._line_for(route, seconds)
+        if isinstance(line, ProviderFailure):
+            turn.lost(route, started_at, 0.0, line, skipped=True)
+            return line
         try:
-            completion = await line.provider.complete(request, timeout=seconds)
+            fair = seconds >= min(route.timeout_seconds, FAIR_SECONDS)
+            reply = await line.call(request, timeout=seconds, fair=fair)
         except ProviderFailure as failure:
-            if failure.timed_out and seconds < min(route.timeout_seconds, FAIR_SECONDS):
-                line.circuit.abandoned(ticket)
-            else:
-                line.circuit.failed(ticket, failure)
-            line.figures.failed(failure, self._clock.now())
-            ...
+            turn.lost(route, started_at, turn.now - began, failure, skipped=False)
             return failure
-        except BaseException:
-            line.circuit.abandoned(ticket)
-            raise
-        finally:
-            line.figures.in_flight -= 1
+        turn.won(route, started_at, turn.now - began, reply)
+        return None
+
+    def _line_for(self, route: Route, seconds: float) -> Line | ProviderFailure:
+        """The line to call, or why it is not to be called."""
+        line = self._lines.get(route.provider)
+        if line is None:
+            return ProviderFailure(FailureClass.REQUEST, f"not called: no provider {route.provider!r}")
+        obstacle = line.obstacle()
+        if obstacle is None and seconds < LEAST_SECONDS:
+            obstacle = ProviderFailure(FailureClass.TRANSIENT, "not called: no time was left", timed_out=True)
+        if obstacle is None:
+            return line
+        line.figures.skipped += 1
+        return obstacle
+
+    def _pause_worth_taking(self, turn: Turn, routes: Sequence[Route]) -> float | None:
+        """Seconds until a rate limit is over, when the deadline leaves time to call after it."""
+        lines = [self._lines[route.provider] for route in routes if route.provider in self._lines]
+        waits = [
+            line.circuit.wait_seconds
+            for line in lines
+            if line.provider.problem is None and line.circuit.cause is FailureClass.RATE
+        ]
+        if not waits:
+            return None
+        pause = min(waits) + self._rng.uniform(*RETRY_PAUSE)  # not all turns at the same moment
+        return pause if turn.left - pause >= WORTH_WAITING_SECONDS else None
+
+
+def _cure(failure: ProviderFailure) -> str | None:
+    """What may make a second call to the same route work."""
+    if failure.adapted:
+        return "adapt"
+    if failure.prompt_too_long:
+        return "trim"
+    return {FailureClass.STARVED: "feed", FailureClass.TRANSIENT: "retry"}.get(failure.failure)
+
+
+def _more_tokens(limit: int | None) -> int | None:
+    """A larger `max_tokens` for an answer that reasoning left no room for; None at the upper bound."""
+    more = min(max((limit or STARVED_LEAST) * STARVED_FACTOR, STARVED_LEAST), STARVED_MOST)
+    return more if limit is None or more > limit else None
+
+
+def build_router(settings: Settings, *, simulated: bool = False) -> Router:
+    """The router with both providers as `settings` say; a provider without a key is there but not called."""
+    return Router(
+        {
+            "uniapi": UniAPI(settings.uniapi_base_url, settings.uniapi_api_key),
+            "zai": ZAI(settings.zai_base_url, settings.zai_api_key),
+        },
+        simulated=simulated,
+    )
