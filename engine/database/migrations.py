@@ -92,7 +92,7 @@ def migrate(dsn: str, *, actor: str = "start-up", on_step: Callable[[Step], None
     run = MigrationRun(started_at=datetime.now(UTC), steps=[Step(name=name) for name in STEP_NAMES])
     with _connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
-        connection.execute(sql.SQL("SET lock_timeout = {}").format(LOCK_TIMEOUT_MS))
+        _set_lock_timeout(connection)
         check = check_schema(connection)
         if check.compatible and _last_fingerprint(connection) == fingerprint():
             for step in run.steps[:5]:
@@ -157,6 +157,10 @@ def _connect(dsn: str) -> psycopg.Connection[Any]:
     connection.execute("SET client_min_messages = warning")
     connection.execute("SET idle_in_transaction_session_timeout = 0")
     return connection
+
+
+def _set_lock_timeout(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(sql.SQL("SET lock_timeout = {}").format(LOCK_TIMEOUT_MS))
 
 
 def _run_steps(connection: psycopg.Connection[Any], run: MigrationRun, on_step: Callable[[Step], None]) -> None:
@@ -263,8 +267,8 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
 
     statements: list[str] = []
     drift: list[str] = []
+    connection.execute("SET lock_timeout = 0")  # reading may wait, it holds nobody up
     connection.autocommit = False
-    connection.execute("SET LOCAL lock_timeout = 0")  # reading may wait, it holds nobody up
     try:
         with engine.connect() as live:
             existing = _existing_tables(live)
@@ -280,6 +284,7 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
     finally:
         connection.rollback()
         connection.autocommit = True
+        _set_lock_timeout(connection)
     return statements, drift
 
 

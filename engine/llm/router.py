@@ -76,7 +76,7 @@ class Router:
         return parse_routing(raw, self._lines.keys())
 
     def configure(self, raw: object) -> RoutingConfig:
-        """Puts the routing `raw` in force; None restores the default. Raises RoutingError, keeping the last."""
+        """Puts the routing `raw` in force (None: the default). Raises RoutingError and keeps the last one."""
         self.routing = self.parse(raw)
         return self.routing
 
@@ -102,7 +102,8 @@ class Router:
             if pause is None:
                 break
             await asyncio.sleep(pause)
-        await asyncio.shield(warm)
+        if not warm.done():
+            await asyncio.shield(warm)
         return turn.result()
 
     async def warm(self) -> None:
