@@ -5,12 +5,12 @@ Names and JSON keys are contracts with other programs; they are not to be rename
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 
 class Direction(StrEnum):
@@ -152,7 +152,13 @@ class AITrace(BaseModel):
     context_prompt: str | None = None
     """Only with the platform setting `record_context_prompt=true`."""
     recorded_at: datetime
-    """UTC, written without an offset."""
+    """UTC, written without an offset and always with microseconds."""
+
+    @field_serializer("recorded_at")
+    def _utc_microseconds(self, value: datetime) -> str:
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC)
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 class LLMMessage(BaseModel):

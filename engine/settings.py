@@ -54,13 +54,21 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SWITCHBOARD_", env_file=".env", extra="ignore", populate_by_name=True, validate_default=True
+        env_prefix="SWITCHBOARD_",
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        validate_default=True,
     )
 
     # Where the state is
-    database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url")
+    )
     """libpq URL of any PostgreSQL 14+; without it the embedded PostgreSQL in `data_dir` is used."""
-    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("switchboard", appauthor=False)))
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("switchboard", appauthor=False))
+    )
 
     # The language models
     uniapi_base_url: str = Field(
@@ -100,6 +108,16 @@ class Settings(BaseSettings):
     retry_base_seconds: Seconds = 2.0
     retry_cap_seconds: Seconds = 300.0
 
+    # The simulated channel
+    simulator_base_url: str | None = Field(
+        None, validation_alias=AliasChoices("SIMULATOR_BASE_URL", "simulator_base_url")
+    )
+    """Its far end; without one, messages are delivered in process at once."""
+    simulator_webhook_secret: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("SIMULATOR_WEBHOOK_SECRET", "simulator_webhook_secret")
+    )
+    """Signs its webhooks; without one they are refused."""
+
     # HTTP: health and webhooks
     http_host: str = "127.0.0.1"
     http_port: int = Field(8765, ge=0, le=65535)
@@ -133,7 +151,15 @@ class Settings(BaseSettings):
         toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, dotenv_settings, toml
 
-    @field_validator("database_url", "uniapi_api_key", "zai_api_key", "admin_token", mode="before")
+    @field_validator(
+        "database_url",
+        "uniapi_api_key",
+        "zai_api_key",
+        "admin_token",
+        "simulator_base_url",
+        "simulator_webhook_secret",
+        mode="before",
+    )
     @classmethod
     def _blank_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -150,9 +176,11 @@ class Settings(BaseSettings):
             raise ValueError("is one of DEBUG, INFO, WARNING, ERROR")
         return value.upper()
 
-    @field_validator("uniapi_base_url", "zai_base_url")
+    @field_validator("uniapi_base_url", "zai_base_url", "simulator_base_url")
     @classmethod
-    def _http_url(cls, value: str) -> str:
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         if not value.startswith(("http://", "https://")):
             raise ValueError("starts with http:// or https://")
         return value.rstrip("/")

@@ -24,6 +24,10 @@ BEGIN
             ON CONFLICT (tenant_id, lead_id, channel, account) WHERE lead_id IS NOT NULL
                 DO UPDATE SET channel = excluded.channel
             RETURNING id INTO v_thread;
+            IF p_address IS NOT NULL THEN
+                INSERT INTO et_lead_addresses (tenant_id, channel, address, lead_id)
+                VALUES (p_tenant, p_channel, p_address, v_lead) ON CONFLICT DO NOTHING;
+            END IF;
         END IF;
     ELSE
         SELECT id INTO v_thread FROM et_threads

@@ -49,9 +49,9 @@ def _prefix(text: str, capabilities: Capabilities) -> int:
 
 
 def _cut(text: str, fits: int) -> int:
-    """The best place to cut within the first `fits` characters; not in their first half."""
+    """The best place to cut within the first `fits` characters; not in their first third."""
     for boundary in _BOUNDARIES:
-        found = text.rfind(boundary, fits // 2, fits)
+        found = text.rfind(boundary, fits // 3, fits)
         if found > 0:
             return found + len(boundary)
     cut = fits

@@ -23,7 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 from engine.logs import get_logger
 from engine.model import SwitchboardError
 
-log = get_logger("database")
+log = get_logger(__name__)
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
 CONNECT_SECONDS = 5
 Row = DictRow

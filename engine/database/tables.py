@@ -8,6 +8,8 @@ says what is wrong with it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -94,10 +96,9 @@ def _usd(name: str, *, null: bool = True) -> Column[object]:
     return Column(name, Numeric(14, 6), nullable=False, server_default=text("0"))
 
 
-def _table(name: str, *items: SchemaItem, hot: bool = False) -> Table:
+def _table(name: str, *items: SchemaItem, hot: bool = False) -> Table[Any]:
     """`hot` leaves room on each page, so that status changes stay within it (HOT updates)."""
-    options = {"postgresql_with": {"fillfactor": 80}} if hot else {}
-    return Table(name, metadata, *items, **options)
+    return Table(name, metadata, *items, postgresql_with={"fillfactor": 80} if hot else {})
 
 
 tenants = _table(
@@ -159,7 +160,7 @@ lead_addresses = _table(
     Column("tenant_id", BigInteger, nullable=False),
     _text("channel", null=False),
     _text("address", null=False),
-    Column("lead_id", BigInteger, ForeignKey("et_leads.id"), nullable=False),
+    Column("lead_id", BigInteger, nullable=False),
     _now("created_at"),
     PrimaryKeyConstraint("tenant_id", "channel", "address"),
     Index("et_lead_addresses_lead", "lead_id"),

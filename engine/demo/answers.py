@@ -23,13 +23,13 @@ def _intent(words: str, *replies: str) -> Intent:
 INTENTS = (
     _intent(
         r"order|parcel|package|deliver|shipp|tracking|arrive",
-        "Thanks for asking. Your order left our warehouse yesterday and should reach you within two working days.",
+        "Your order left our warehouse yesterday and should reach you within two working days.",
         "I have found it: your parcel is with the carrier and is due tomorrow between 9 and 13 o'clock.",
         "Your order is packed and goes out today. You get a tracking link as soon as the carrier scans it.",
     ),
     _intent(
         r"refund|return|money back|exchange|broken|damaged|complain|wrong (?:item|size)",
-        "I am sorry about that. You can send it back free of charge within 30 days; shall I prepare the label?",
+        "I am sorry about that. You can return it free of charge within 30 days; shall I prepare the label?",
         "That should not happen, I apologise. Would you like a replacement or your money back?",
     ),
     _intent(

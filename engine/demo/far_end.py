@@ -15,11 +15,10 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from engine.demo.answers import answer
 from engine.demo.far_end_replies import FAULTS, SHAPED, completion, fault, models, usage_report
@@ -174,8 +173,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

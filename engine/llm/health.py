@@ -200,7 +200,7 @@ class Figures:
 
     def failed(self, failure: ProviderFailure, now: datetime) -> None:
         """Counts a call that gave none."""
-        self.failures[failure.failure] += 1
+        self.failures[failure.failure.value] += 1
         self.failures_in_row += 1
         self.last_error = failure.message
         self.checked_at = now

@@ -1,0 +1,9 @@
+"""What there is to see: health, panes, usage, and why.
+
+Everything here reads. The console takes from here what makes foreign text safe; importing this package
+alone costs next to nothing, its modules are imported where they are used.
+"""
+
+from engine.text import csv_cell, one_line, sanitise
+
+__all__ = ["csv_cell", "one_line", "sanitise"]

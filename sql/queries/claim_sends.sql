@@ -27,7 +27,13 @@ mirrored AS (
  RETURNING m.id, m.tenant_id, m.thread_id, m.channel, m.text_content, m.in_reply_to
 )
 SELECT c.id AS queue_id, c.message_id, c.claim_token AS token, c.attempts, c.author, m.tenant_id, m.thread_id,
-       m.channel, c.account, m.text_content AS text, t.address, t.lead_id, t.last_inbound_at, now() AS claimed_at,
+       m.channel, c.account, m.text_content AS text, t.lead_id,
+       coalesce(nullif(t.address, ''),
+                (SELECT a.address FROM et_lead_addresses a
+                  WHERE a.lead_id = t.lead_id AND a.tenant_id = m.tenant_id AND a.channel = m.channel
+                  ORDER BY a.created_at LIMIT 1),
+                CASE WHEN m.channel = 'simulator' THEN 'lead:' || t.lead_id END) AS address,
+       t.last_inbound_at, now() AS claimed_at,
        i.provider_message_id AS reply_to
   FROM claimed c
   JOIN mirrored m ON m.id = c.message_id

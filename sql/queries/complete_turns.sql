@@ -5,10 +5,10 @@
 WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
         thread_id bigint, tenant_id bigint, lead_id bigint, head_id bigint, message_ids bigint[], token bigint,
-        epoch bigint, outcome text, reason text, error text, hand_over boolean, restartable boolean,
+        epoch bigint, outcome text, reason text, error text, hand_over boolean, opt_out boolean, restartable boolean,
         retry_seconds float, channel text, account text, text text, raw_payload jsonb,
         provider text, model text, prompt_tokens integer, completion_tokens integer, total_tokens integer,
-        cost_usd numeric, kind text, agent_id bigint, agent_version integer, task text, attempts jsonb,
+        cost_usd numeric, spent_usd numeric, kind text, agent_id bigint, agent_version integer, task text, attempts jsonb,
         verdicts jsonb, context jsonb, context_prompt text, draft text, simulated boolean,
         started_at timestamptz, context_at timestamptz, answered_at timestamptz)
 ),
@@ -71,7 +71,7 @@ recorded AS (
     SELECT v.tenant_id, v.thread_id, v.head_id, r.id, v.kind, v.result, v.reason, v.error, v.agent_id,
            v.agent_version, v.task, v.provider, v.model, v.attempts, v.verdicts, v.context, v.context_prompt,
            CASE v.result WHEN 'replied' THEN v.draft ELSE coalesce(v.draft, v.text) END,
-           v.prompt_tokens, v.completion_tokens, v.total_tokens, v.cost_usd, cardinality(v.message_ids), v.token,
+           v.prompt_tokens, v.completion_tokens, v.total_tokens, v.spent_usd, cardinality(v.message_ids), v.token,
            $2, v.simulated, v.started_at, v.context_at, v.answered_at
       FROM verdict v LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
      WHERE v.result <> 'superseded'
@@ -81,8 +81,8 @@ used AS (
            hour, tenant_id, agent_id, task, provider, model, turns, unpriced, prompt_tokens, completion_tokens,
            cost_usd)
     SELECT date_trunc('hour', now()), tenant_id, coalesce(agent_id, 0), task, provider, model, count(*),
-           count(*) FILTER (WHERE cost_usd IS NULL), coalesce(sum(prompt_tokens), 0),
-           coalesce(sum(completion_tokens), 0), coalesce(sum(cost_usd), 0)
+           count(*) FILTER (WHERE spent_usd IS NULL), coalesce(sum(prompt_tokens), 0),
+           coalesce(sum(completion_tokens), 0), coalesce(sum(spent_usd), 0)
       FROM verdict WHERE result <> 'superseded' AND provider IS NOT NULL
      GROUP BY tenant_id, coalesce(agent_id, 0), task, provider, model
      ORDER BY 2, 3, 4, 5, 6
@@ -92,6 +92,10 @@ used AS (
            prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
            completion_tokens = u.completion_tokens + excluded.completion_tokens,
            cost_usd = u.cost_usd + excluded.cost_usd
+),
+consented AS (
+    UPDATE et_leads l SET opted_out_at = CASE WHEN e.opt_out THEN now() END
+      FROM ended e WHERE l.id = e.lead_id AND e.opt_out IS NOT NULL
 ),
 released AS (
     UPDATE et_threads t

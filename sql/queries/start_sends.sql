@@ -19,10 +19,9 @@ marked AS (
            finished_at = CASE WHEN v.allowed THEN NULL ELSE now() END,
            send_started_at = CASE WHEN v.allowed THEN now() END,
            updated_at = now()
-      FROM (SELECT d.queue_id, d.token, t.owner, t.epoch,
-                   (SELECT author <> 'ai' OR (t.owner = 'ai' AND thread_epoch = t.epoch)
-                      FROM et_outbound_queue WHERE id = d.queue_id) AS allowed
-              FROM d JOIN locked t ON t.id = d.thread_id) v
+      FROM (SELECT d.queue_id, d.token,
+                   s.author <> 'ai' OR coalesce(t.owner = 'ai' AND s.thread_epoch = t.epoch, false) AS allowed
+              FROM d JOIN et_outbound_queue s ON s.id = d.queue_id LEFT JOIN locked t ON t.id = d.thread_id) v
      WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1 AND q.status = 'processing'
        AND q.send_started_at IS NULL
  RETURNING q.id, q.message_id, q.status

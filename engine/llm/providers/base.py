@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
 from engine.llm.failures import ProviderFailure, classify
 from engine.llm.providers.answer import Completion, read_completion, read_json
+from engine.llm.providers.transport import client_transport
 from engine.model import FailureClass, LLMMessage
-from engine.settings import LOOPBACK
 
 #: Bytes of an answer that are read; a larger one is a failure, not a memory problem.
 MAX_ANSWER = 2 * 2**20
@@ -105,9 +104,9 @@ class ChatClient:
         usable = {} if self.problem else {"Authorization": f"Bearer {self._key}"}
         self._http = httpx.AsyncClient(
             headers={**usable, "Accept": "application/json", "Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            transport=client_transport(base_url, MAX_CONNECTIONS),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS),  # of httpx's own transport, behind a proxy
             follow_redirects=False,
-            trust_env=urlsplit(base_url).hostname not in LOOPBACK,  # no proxy to oneself
         )
 
     async def chat(self, body: Mapping[str, Any], *, timeout: float) -> Completion:

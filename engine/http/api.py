@@ -1,0 +1,103 @@
+"""Health over HTTP: `/api/v1/ready` for anyone, `/api/v1/platform/system-health` for the administrator."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from engine.admin_token import admin_token as admin_token
+from engine.database.connection import Pool
+from engine.http.guards import Guards
+from engine.http.server import HttpError as HttpError
+from engine.http.server import HttpServer as HttpServer
+from engine.http.server import serve_http as serve_http
+from engine.model import EngineSnapshot
+from engine.observe.health import SystemHealth, readiness, system_health
+from engine.settings import Settings
+
+READY_SECONDS = 1.0
+"""How long an answer about readiness is good for: nobody can make the database work by asking often."""
+
+
+class Ready(BaseModel):
+    """The answer of `GET /api/v1/ready`; why not is told to the administrator only."""
+
+    status: Literal["ready", "not ready"]
+
+
+class ReadyCache:
+    """Asks once for all who ask at the same time."""
+
+    def __init__(self, ask: Callable[[], Awaitable[bool]]) -> None:
+        self._ask = ask
+        self._lock = asyncio.Lock()
+        self._answer = False
+        self._until = 0.0
+
+    async def __call__(self) -> bool:
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._answer = await self._ask()
+                self._until = time.monotonic() + READY_SECONDS
+            return self._answer
+
+
+def build_api(
+    pool: Pool, settings: Settings, snapshot: Callable[[], EngineSnapshot], admin_token: str
+) -> FastAPI:
+    """The application of an engine. Routers, such as the webhooks', are included by the caller.
+
+    `snapshot` is asked with every request. There is no interactive documentation and no CORS.
+    """
+    app = FastAPI(title="Switchboard", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guards, hosts=settings.allowed_hosts)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(Exception, _broken)
+    administrator = Depends(_bearer(admin_token))
+
+    async def is_ready() -> bool:
+        ready, _ = await readiness(pool, snapshot())
+        return ready
+
+    cached = ReadyCache(is_ready)
+
+    @app.api_route("/api/v1/ready", methods=["GET", "HEAD"])
+    async def ready(response: Response) -> Ready:
+        if await cached():
+            return Ready(status="ready")
+        response.status_code = 503
+        return Ready(status="not ready")
+
+    @app.get("/api/v1/platform/system-health", dependencies=[administrator])
+    async def platform_system_health() -> SystemHealth:
+        return await system_health(pool, local=snapshot())
+
+    return app
+
+
+def _bearer(token: str) -> Callable[[str | None], None]:
+    """A dependency that lets only the holder of `token` through, in constant time."""
+    expected = token.encode()
+
+    def check(authorization: Annotated[str | None, Header()] = None) -> None:
+        scheme, _, given = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), expected):
+            raise HTTPException(401, "the admin token is needed", headers={"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+async def _unreadable(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "the request cannot be read"}, status_code=400)
+
+
+async def _broken(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "internal error"}, status_code=500)

@@ -1,0 +1,248 @@
+"""`background_inbound_worker_loop`: claims due threads and runs their turns, many at once.
+
+    woken by NOTIFY, by the clock, or by a poll ──▶ claim ──▶ a task a turn: resolve ─▶ run_turn ─▶ complete
+
+Completions of all turns go through one lane, which writes whatever has piled up in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+
+from engine.database.connection import Connection, Lane, Pool
+from engine.database.directory import Directory
+from engine.inbound import claims
+from engine.inbound.claims import BURST_LIMIT, Claim, Completed, Completion
+from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
+from engine.logs import get_logger
+from engine.model import TurnKind, TurnOutcome, WorkerSnapshot
+from engine.runtime.agent_runtime import ConversationAgentRuntime, TurnResult
+from engine.settings import Settings
+
+log = get_logger(__name__)
+RETRY_BASE_SECONDS = 5.0
+RETRY_CAP_SECONDS = 300.0
+AFTER_TROUBLE_SECONDS = 1.0
+
+
+class InboundWorker:
+    """The inbound worker of one engine."""
+
+    def __init__(
+        self,
+        engine: str,
+        pool: Pool,
+        runtime: ConversationAgentRuntime,
+        resolver: Resolver,
+        directory: Callable[[], Directory],
+        settings: Settings,
+        *,
+        blocked: Callable[[], bool],
+        simulated: bool,
+        on_queued: Callable[[], None],
+    ) -> None:
+        """`blocked` tells when nothing may be claimed; `on_queued` hears when replies were queued."""
+        self._engine = engine
+        self._pool = pool
+        self._runtime = runtime
+        self._resolver = resolver
+        self._directory = directory
+        self._settings = settings
+        self._blocked = blocked
+        self._simulated = simulated
+        self._on_queued = on_queued
+        self._wake = asyncio.Event()
+        self._turns: dict[asyncio.Task[None], Claim] = {}
+        self._stopping = False
+        self._snapshot = WorkerSnapshot(in_flight_max=settings.turns_in_flight)
+        self.lane: Lane[Completion, Completed] = Lane("complete", pool, self._complete_batch)
+
+    def wake(self) -> None:
+        """Look for work now; called on NOTIFY."""
+        self._wake.set()
+
+    async def background_inbound_worker_loop(self) -> None:
+        """Claim and run turns until cancelled or stopped."""
+        while not self._stopping:
+            try:
+                wait = await self._claim_all()
+            except (psycopg.Error, OSError) as error:
+                self._trouble(f"claim: {error}")
+                wait = AFTER_TROUBLE_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait)
+            self._wake.clear()
+
+    async def _claim_all(self) -> float:
+        """Claim while there is work and room; seconds until it is worth looking again."""
+        directory = self._directory()
+        while not self._stopping:
+            if self._blocked() or directory.settings.ai_paused:
+                self._snapshot.state = "blocked" if self._blocked() else "paused"
+                return self._settings.poll_seconds
+            self._snapshot.state = "running"
+            room = min(self._settings.claim_batch, self._settings.turns_in_flight - len(self._turns))
+            if room <= 0:
+                return self._settings.poll_seconds  # a turn that ends wakes us
+            async with self._pool.connection() as connection:
+                claimed = await claims.claim_turns(
+                    connection,
+                    engine=self._engine,
+                    threads=room,
+                    lease_seconds=self._settings.lease_seconds,
+                    burst=BURST_LIMIT if directory.settings.quiet_window.seconds else 1,
+                )
+                due = None if claimed else await claims.seconds_to_next_due(connection)
+            for claim in claimed:
+                self._begin(claim)
+            if not claimed:
+                poll = self._settings.poll_seconds
+                return poll if due is None else min(poll, due + 0.002)
+        return 0.0
+
+    def _begin(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._turn(claim))
+        self._turns[task] = claim
+        task.add_done_callback(self._ended)
+        self._snapshot.claimed += len(claim.messages)
+        self._snapshot.last_claim_at = claim.claimed_at
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._turns[task]
+        if len(self._turns) == self._settings.turns_in_flight - 1:
+            self._wake.set()
+        if not task.cancelled() and (error := task.exception()):
+            self._trouble(f"turn: {error!r}")
+
+    async def _turn(self, claim: Claim) -> None:
+        """One turn from claim to commit, started over once if the customer wrote on meanwhile."""
+        claim, first = await self._answer(claim)
+        restartable = self._directory().settings.quiet_window.seconds > 0
+        done = await self._complete(claim, first, restartable=restartable)
+        if done.result is not TurnOutcome.SUPERSEDED:
+            return
+        async with self._pool.connection() as connection:
+            more = await claims.extend_turn(connection, engine=self._engine, claim=claim)
+        if not more:
+            await self._complete(claim, first, restartable=False)
+            return
+        longer, second = await self._answer(claim.extended(more))
+        await self._complete(longer, second, restartable=False, wasted=first)
+
+    async def _answer(self, claim: Claim) -> tuple[Claim, TurnResult]:
+        """The claim with its lead, and the turn's result; a bad row or a defect of ours fails this turn alone."""
+        try:
+            claim = await resolve_lead(self._pool, claim)
+            agent = self._resolver.agent_of(claim)
+            return claim, await self._runtime.run_turn(self._resolver.request(claim, agent))
+        except UnresolvedMessage as error:
+            result = TurnResult(TurnOutcome.ERROR, reason=error.reason, error=str(error))
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            result = TurnResult(TurnOutcome.RETRY, reason="database", error=str(error))
+        except Exception as error:
+            log.exception("turn.failed", message_id=claim.head_id)
+            result = TurnResult(TurnOutcome.ERROR, reason="runtime_error", error=f"{type(error).__name__}: {error}")
+        result.started_at = claim.claimed_at
+        return claim, result
+
+    async def _complete(
+        self, claim: Claim, result: TurnResult, *, restartable: bool, wasted: TurnResult | None = None
+    ) -> Completed:
+        if result.outcome is TurnOutcome.RETRY and claim.attempts >= self._settings.max_attempts:
+            result = replace(result, outcome=TurnOutcome.ERROR)
+        agent = self._resolver.agent_of(claim)
+        completion = Completion(
+            claim=claim,
+            result=result,
+            kind=TurnKind.LIVE,
+            agent_id=agent.id if agent else None,
+            agent_version=agent.version if agent else None,
+            simulated=self._simulated or claim.channel == "simulator",
+            restartable=restartable,
+            wasted=wasted,
+            retry_seconds=min(RETRY_BASE_SECONDS * 2 ** (claim.attempts - 1), RETRY_CAP_SECONDS),
+        )
+        done = await self.lane.submit(completion)
+        self._count(claim, result, done)
+        return done
+
+    async def _complete_batch(
+        self, connection: Connection, batch: Sequence[Completion]
+    ) -> list[Completed | None]:
+        return await claims.complete_turns(connection, self._engine, batch)
+
+    def _count(self, claim: Claim, result: TurnResult, done: Completed) -> None:
+        snapshot = self._snapshot
+        match done.result:
+            case TurnOutcome.REPLIED:
+                snapshot.replied += 1
+                self._on_queued()
+            case TurnOutcome.TAKEOVER | TurnOutcome.DRAFTED:
+                snapshot.takeovers += 1
+            case TurnOutcome.ERROR:
+                snapshot.errors += 1
+                self._trouble(f"message {claim.head_id}: {result.reason}: {result.error}")
+            case TurnOutcome.RETRY:
+                snapshot.retried += 1
+                self._wake.set()
+            case TurnOutcome.LOST_CLAIM:
+                snapshot.lost_claims += 1
+                log.warning("turn.claim_lost", message_id=claim.head_id)
+
+    def _trouble(self, what: str) -> None:
+        self._snapshot.last_error, self._snapshot.last_error_at = what[:500], datetime.now(UTC)
+        log.error("inbound.trouble", error=what)
+
+    async def heartbeat(self) -> None:
+        """Renew the leases of running turns."""
+        held = list(self._turns.values())
+        if not held:
+            return
+        # A turn whose claim was lost goes on: its text may still serve as a draft. The fence keeps it from more.
+        async with self._pool.connection() as connection:
+            await claims.renew_turns(
+                connection, engine=self._engine, claims=held, lease_seconds=self._settings.lease_seconds
+            )
+
+    async def rescue(self) -> None:
+        """Free what engines that stopped answering have held."""
+        async with self._pool.connection() as connection:
+            freed = await claims.rescue_turns(connection, max_attempts=self._settings.max_attempts)
+        if freed:
+            self._snapshot.rescued += len(freed)
+            log.warning("turns.rescued", messages=[row["id"] for row in freed])
+            self.wake()
+
+    async def sweep(self) -> None:
+        """Heal mailboxes that do not know of their messages."""
+        async with self._pool.connection() as connection:
+            if healed := await claims.sweep_mailboxes(connection):
+                log.warning("mailboxes.healed", threads=healed)
+                self.wake()
+
+    @property
+    def snapshot(self) -> WorkerSnapshot:
+        """What the worker is doing now."""
+        return self._snapshot.model_copy(update={"in_flight": len(self._turns)})
+
+    async def drain(self, seconds: float) -> None:
+        """Claim no more, let running turns end, and give back those that have not ended in time."""
+        self._stopping = True
+        self._snapshot.state = "stopping"
+        self._wake.set()
+        if self._turns:
+            await asyncio.wait(list(self._turns), timeout=seconds)
+        left = dict(self._turns)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+            async with self._pool.connection() as connection:
+                released = await claims.release_turns(connection, engine=self._engine, claims=list(left.values()))
+            log.info("turns.released", turns=released)

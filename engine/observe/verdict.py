@@ -1,0 +1,193 @@
+"""What keeps messages from being answered, what a person should merely know, and how many make one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from engine.model import (
+    Blocker,
+    ComponentHealth,
+    DispatcherSnapshot,
+    EngineSnapshot,
+    InboundStatus,
+    Outcome,
+    WorkerSnapshot,
+)
+from engine.observe.reading import EngineState, QueueState, Reading
+
+WAITING_SECONDS = 120.0
+"""A message that waits longer than this is worth a word."""
+CONNECTIONS_SHARE = 0.9
+"""From this share of the server's connections on, the next engine may not get one."""
+
+#: LLM providers in these states may still give a reply.
+CAN_ANSWER = frozenset({"up", "degraded", "unknown"})
+#: The most telling first.
+WORKER_STATES = ("blocked", "paused", "stopping", "starting", "running")
+COMPONENT_STATES = ("down", "degraded", "unconfigured", "unknown", "up")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+Task = TypeVar("Task", WorkerSnapshot, DispatcherSnapshot)
+
+
+def of_engine(engine: EngineSnapshot) -> tuple[list[Blocker], list[Blocker]]:
+    """Blockers and warnings an engine reports. A provider's trouble blocks only when no other one is left."""
+    llm = [component.blocker for component in engine.llm if component.blocker]
+    channels = [component.blocker for component in engine.channels if component.blocker]
+    answered = any(component.state in CAN_ANSWER for component in engine.llm)
+    blockers = distinct(engine.blockers + channels + ([] if answered else llm))
+    return blockers, distinct(llm if answered else [], beside=blockers)
+
+
+def of_engines(
+    judged: Sequence[EngineSnapshot], others: Sequence[EngineSnapshot]
+) -> tuple[list[Blocker], list[Blocker]]:
+    """Blockers and warnings of several engines: while one of `judged` can answer, the rest only warns."""
+    verdicts = [of_engine(engine) for engine in judged]
+    blockers = [blocker for found, _ in verdicts for blocker in found]
+    warnings = [warning for _, found in verdicts for warning in found]
+    if any(not found for found, _ in verdicts):
+        blockers, warnings = [], blockers + warnings
+    for engine in others:
+        found, noted = of_engine(engine)
+        warnings += found + noted
+    return distinct(blockers), distinct(warnings)
+
+
+def distinct(blockers: Iterable[Blocker], *, beside: Iterable[Blocker] = ()) -> list[Blocker]:
+    """Each once, in order; those in `beside` not at all."""
+    seen = {(blocker.code, blocker.where) for blocker in beside}
+    kept = []
+    for blocker in blockers:
+        key = (blocker.code, blocker.where)
+        if key not in seen:
+            seen.add(key)
+            kept.append(blocker)
+    return kept
+
+
+def summed(parts: Sequence[Task]) -> Task | None:
+    """One snapshot of many: counts added up, latest times, the most telling state; None of none."""
+    if not parts:
+        return None
+    latest = max(parts, key=lambda part: part.last_error_at or _EPOCH)
+    values: dict[str, Any] = {
+        name: _together([getattr(part, name) for part in parts]) for name in type(parts[0]).model_fields
+    }
+    values["state"] = min((part.state for part in parts), key=WORKER_STATES.index)
+    values["last_error"], values["last_error_at"] = latest.last_error, latest.last_error_at
+    return type(parts[0])(**values)
+
+
+def _together(values: list[Any]) -> Any:
+    given = [value for value in values if value is not None]
+    if not given or isinstance(given[0], str):
+        return None
+    if isinstance(given[0], bool):
+        return all(given)
+    if isinstance(given[0], int):
+        return sum(given)
+    if isinstance(given[0], list):
+        return sorted({item for value in given for item in value})
+    return max(given)
+
+
+def worst(components: Iterable[ComponentHealth]) -> list[ComponentHealth]:
+    """Of components of one name, the one that fares worst; in the order they came."""
+    kept: dict[str, ComponentHealth] = {}
+    for component in components:
+        other = kept.get(component.name)
+        if other is None or _rank(component) < _rank(other):
+            kept[component.name] = component
+    return list(kept.values())
+
+
+def _rank(component: ComponentHealth) -> int:
+    return COMPONENT_STATES.index(component.state)
+
+
+def notices(reading: Reading, engines: Sequence[EngineState]) -> list[Blocker]:
+    """What is worth a person's attention without being in the way."""
+    found = []
+    if reading.ai_paused:
+        found.append(
+            _notice(
+                "ai.paused",
+                "The AI is paused: messages wait and are not answered.",
+                "et_platform_settings.ai_paused",
+                "Resume it on the console's Overview (k).",
+            )
+        )
+    if reading.paused_tenants:
+        found.append(
+            _notice(
+                "tenant.paused",
+                f"{reading.paused_tenants} paused tenant(s): their messages wait.",
+                "et_tenants.paused",
+                "Resume them in the console's Settings.",
+            )
+        )
+    found += [_silent(engine) for engine in engines if not engine.alive]
+    found += [_deaf(engine) for engine in engines if engine.alive and _is_deaf(engine)]
+    for queue in reading.queues:
+        found += _of_queue(queue, waits=not reading.ai_paused)
+    used, limit = reading.database.connections, reading.database.connections_max
+    if used and limit and used >= CONNECTIONS_SHARE * limit:
+        found.append(
+            _notice(
+                "database.connections",
+                f"{used} of {limit} connections of the server are in use.",
+                reading.database.where,
+                "Raise max_connections, or close what holds them.",
+            )
+        )
+    return found
+
+
+def _of_queue(queue: QueueState, *, waits: bool) -> list[Blocker]:
+    count = f"{queue.count}{'+' if queue.more else ''}"
+    if queue.outcome is Outcome.UNKNOWN and queue.count:
+        what = f"{count} send(s) of unknown outcome: they are never sent again by themselves."
+        remedy = "Decide each on the console's Outbound area: mark it sent, or retry it."
+        return [_notice("outbound.unknown", what, "et_outbound_queue", remedy)]
+    if queue.status == InboundStatus.ERROR and queue.count:
+        what = f"{count} inbound message(s) ended in an error."
+        remedy = "Read why in the console's Messages, and replay them."
+        return [_notice("inbound.error", what, "et_messages", remedy)]
+    age = queue.oldest_age_seconds
+    if queue.status == InboundStatus.RECEIVED and waits and age is not None and age > WAITING_SECONDS:
+        what = f"An inbound message has waited {age:.0f} s for its turn."
+        remedy = "Look at “why no reply?” in the console's Messages."
+        return [_notice("inbound.waiting", what, "et_messages", remedy)]
+    return []
+
+
+def _silent(engine: EngineState) -> Blocker:
+    what = f"The engine {engine.name} last gave a sign {engine.heartbeat_age_seconds:.0f} s ago."
+    remedy = f"See what became of process {engine.pid} on {engine.host}; its work is taken over by others."
+    return _notice("engine.silent", what, engine.name, remedy)
+
+
+def _is_deaf(engine: EngineState) -> bool:
+    return engine.inbound_worker.state == "running" and not engine.inbound_worker.listening
+
+
+def _deaf(engine: EngineState) -> Blocker:
+    return _notice(
+        "inbound.not_listening",
+        f"The engine {engine.name} gets no notifications and finds work by polling.",
+        engine.name,
+        "Connect to PostgreSQL directly: a pooler in transaction mode does not pass LISTEN on.",
+    )
+
+
+def _notice(code: str, what: str, where: str, remedy: str) -> Blocker:
+    return Blocker(code=code, what=what, where=where, remedy=remedy)
+
+
+def no_engine() -> Blocker:
+    """Nobody claims messages."""
+    what = "No engine is running: messages are stored but not answered."
+    return _notice("engine.none", what, "et_engines", "Start one: switchboard engine")

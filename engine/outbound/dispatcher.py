@@ -1,0 +1,328 @@
+"""The outbound dispatcher: sends what is queued through its channel, and records what became of it.
+
+    queued ──▶ claim (T3) ──▶ mark as started, commit (T4) ──▶ channel.send ──▶ record (T5)
+
+A send that has started and got no readable answer is `failed` with outcome `unknown`: never sent again by
+itself. No transaction is open while the channel is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import psycopg
+
+from engine.channels.base import Channel, Outgoing, SendError, SendFailure
+from engine.channels.registry import ChannelRegistry, ChannelUnknown
+from engine.database.connection import Connection, Lane, Pool
+from engine.logs import get_logger
+from engine.model import Blocker, DispatcherSnapshot, Outcome, OutboundStatus
+from engine.outbound import queue
+from engine.outbound.queue import Send, SendResult
+from engine.outbound.retry import RetryPolicy
+from engine.settings import Settings
+
+log = get_logger(__name__)
+WINDOW = timedelta(hours=24)
+LEASE_MARGIN_SECONDS = 30.0
+DOWN_SECONDS = 30.0
+"""How long an account that is down is left alone before it is tried again, unless its health says up."""
+AFTER_TROUBLE_SECONDS = 1.0
+
+
+class Pause(NamedTuple):
+    """A route that is left alone until a time of the loop, and why."""
+
+    until: float
+    blocker: Blocker | None
+
+
+class OutboundDispatcher:
+    """The dispatcher of one engine."""
+
+    def __init__(
+        self,
+        engine: str,
+        pool: Pool,
+        channels: ChannelRegistry,
+        settings: Settings,
+        *,
+        blocked: Callable[[], bool],
+        rng: random.Random | None = None,
+    ) -> None:
+        """`blocked` tells when nothing may be claimed."""
+        self._engine = engine
+        self._pool = pool
+        self._channels = channels
+        self._settings = settings
+        self._blocked = blocked
+        self._rng = rng or random.Random()
+        self._retry = RetryPolicy(
+            settings.retry_base_seconds, settings.retry_cap_seconds, settings.send_max_attempts
+        )
+        self._wake = asyncio.Event()
+        self._sends: dict[asyncio.Task[None], Send] = {}
+        self._paused: dict[str, Pause] = {}
+        self._stopping = False
+        self._snapshot = DispatcherSnapshot(in_flight_max=settings.sends_in_flight)
+        self.start_lane: Lane[Send, bool] = Lane("start", pool, self._start_batch)
+        self.record_lane: Lane[SendResult, bool] = Lane("record", pool, queue.record_sends)
+
+    @property
+    def snapshot(self) -> DispatcherSnapshot:
+        """What the dispatcher is doing now."""
+        return self._snapshot.model_copy(
+            update={"in_flight": len(self._sends), "paused_channels": sorted(self._paused)}
+        )
+
+    @property
+    def blockers(self) -> list[Blocker]:
+        """Why accounts are left alone, where a person must act."""
+        return [pause.blocker for pause in self._paused.values() if pause.blocker]
+
+    def wake(self) -> None:
+        """Look for sends now."""
+        self._wake.set()
+
+    def resume(self, route: str) -> None:
+        """The account is well again: send what waits for it."""
+        if self._paused.pop(route, None):
+            log.info("channel.resumed", channel=route)
+            self.wake()
+
+    async def serve(self) -> None:
+        """Claim and send until cancelled or stopped."""
+        while not self._stopping:
+            try:
+                wait = await self._claim_all()
+            except (psycopg.Error, OSError) as error:
+                self._trouble(f"claim: {error}")
+                wait = AFTER_TROUBLE_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait)
+            self._wake.clear()
+
+    async def _claim_all(self) -> float:
+        """Claim while there is work and room; seconds until it is worth looking again."""
+        poll = self._settings.poll_seconds
+        while not self._stopping:
+            if self._blocked():
+                self._snapshot.state = "blocked"
+                return poll
+            self._snapshot.state = "running"
+            self._forget_pauses()
+            room = self._settings.sends_in_flight - len(self._sends)
+            if room <= 0:
+                return poll  # a send that ends wakes us
+            async with self._pool.connection() as connection:
+                claimed = await queue.claim_sends(
+                    connection,
+                    engine=self._engine,
+                    sends=room,
+                    lease_seconds=self._settings.send_timeout_seconds + LEASE_MARGIN_SECONDS,
+                    paused=self._paused,
+                )
+                due = None if claimed else await queue.seconds_to_next_send(connection)
+                if due == 0.0 and not await queue.promote_retries(connection):
+                    due = None  # what is due waits for its thread or its channel
+            for send in claimed:
+                self._begin(send)
+            if not claimed and due != 0.0:
+                return poll if due is None else min(poll, due + 0.002)
+        return 0.0
+
+    def _forget_pauses(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for route in [route for route, pause in self._paused.items() if pause.until <= now]:
+            del self._paused[route]
+
+    def _begin(self, send: Send) -> None:
+        task = asyncio.create_task(self._send(send))
+        self._sends[task] = send
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._sends[task]
+        self._wake.set()  # the thread's next send may go now
+        if not task.cancelled() and (error := task.exception()):
+            self._trouble(f"send: {error!r}")
+
+    async def _send(self, send: Send) -> None:
+        """One send from claim to record."""
+        refused = self._refusal(send)
+        if refused is None:
+            try:
+                channel = self._channels.get(send.channel, send.account)
+            except ChannelUnknown as error:
+                refused = self._down(send, self._no_channel(send, error))
+        if refused is not None:
+            await self._record(refused)
+        elif await self.start_lane.submit(send):
+            await self._record(await self._through(channel, send))
+        else:
+            self._snapshot.cancelled += 1
+
+    def _refusal(self, send: Send) -> SendResult | None:
+        """Why a message cannot be sent at all, if so."""
+        if not send.address:
+            return self._failed(send, "no_address", "It is not known where this customer is written to.")
+        if not (send.text or "").strip():
+            return self._failed(send, "no_text", "The message has no text.")
+        windowed = any(c.capabilities.window_24h for c in self._channels.accounts(send.channel))
+        if windowed and (send.last_inbound_at is None or send.claimed_at - send.last_inbound_at > WINDOW):
+            return self._failed(send, "window_closed", "The customer's 24 h window is closed; a template is needed.")
+        return None
+
+    async def _through(self, channel: Channel, send: Send) -> SendResult:
+        """Hand a started message to its channel, once."""
+        assert send.address is not None
+        assert send.text is not None
+        outgoing = Outgoing(
+            message_id=send.message_id,
+            queue_id=send.queue_id,
+            tenant_id=send.tenant_id,
+            account=send.account,
+            to=send.address,
+            text=send.text,
+            reply_to=send.reply_to,
+            attempt=send.attempts,
+        )
+        timeout = self._settings.send_timeout_seconds
+        try:
+            sent = await asyncio.wait_for(channel.send(outgoing, timeout=timeout), timeout + 5)
+        except SendError as error:
+            return self._judge(send, error)
+        except Exception as error:
+            # It may have left: nobody can tell, so nobody sends it again unasked.
+            log.exception("send.failed", message_id=send.message_id)
+            return self._unknown(send, f"{type(error).__name__}: {error}")
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.ACCEPTED if sent.accepted else OutboundStatus.SENT,
+            Outcome.CONFIRMED,
+            provider_message_id=sent.provider_message_id,
+        )
+
+    def _judge(self, send: Send, error: SendError) -> SendResult:
+        """What a failed send means for the message and for its channel."""
+        match error.kind:
+            case SendFailure.UNKNOWN:
+                return self._unknown(send, error.message)
+            case SendFailure.PERMANENT:
+                return self._failed(send, error.code or error.kind, error.message)
+            case SendFailure.CHANNEL_DOWN:
+                return self._down(send, error)
+        if error.kind is SendFailure.RATE and error.scope == "account":
+            self._pause(send.route, error.retry_after or 1.0, None)
+        if self._retry.exhausted(send.attempts):
+            return self._failed(send, error.kind, error.message)
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.RETRY_SCHEDULED,
+            error_class=error.kind,
+            error=error.message,
+            retry_seconds=self._retry.delay(send.attempts, self._rng, error.retry_after),
+        )
+
+    def _down(self, send: Send, error: SendError) -> SendResult:
+        """The account cannot send: leave it alone, and keep the message for when it can."""
+        self._pause(send.route, error.retry_after or DOWN_SECONDS, error.blocker)
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.RETRY_SCHEDULED,
+            error_class=SendFailure.CHANNEL_DOWN,
+            error=error.message,
+            retry_seconds=1.0,
+        )
+
+    def _pause(self, route: str, seconds: float, blocker: Blocker | None) -> None:
+        self._paused[route] = Pause(asyncio.get_running_loop().time() + seconds, blocker)
+        log.warning("channel.paused", channel=route, seconds=seconds, why=blocker.what if blocker else "rate")
+
+    @staticmethod
+    def _no_channel(send: Send, error: ChannelUnknown) -> SendError:
+        blocker = Blocker(code="channel.unknown", what=error.what, where=send.route, remedy=error.remedy)
+        return SendError(SendFailure.CHANNEL_DOWN, error.what, blocker=blocker)
+
+    @staticmethod
+    def _failed(send: Send, error_class: str, error: str) -> SendResult:
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.FAILED,
+            Outcome.REJECTED,
+            error_class=error_class,
+            error=error,
+        )
+
+    @staticmethod
+    def _unknown(send: Send, error: str) -> SendResult:
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.FAILED,
+            Outcome.UNKNOWN,
+            error_class=SendFailure.UNKNOWN,
+            error=error,
+        )
+
+    async def _record(self, result: SendResult) -> None:
+        if not await self.record_lane.submit(result):
+            log.warning("send.claim_lost", queue_id=result.queue_id)
+            return
+        self._count(result)
+
+    def _count(self, result: SendResult) -> None:
+        snapshot = self._snapshot
+        snapshot.last_send_at = datetime.now(UTC)
+        match result.status:
+            case OutboundStatus.SENT:
+                snapshot.sent += 1
+            case OutboundStatus.ACCEPTED:
+                snapshot.accepted += 1
+            case OutboundStatus.RETRY_SCHEDULED:
+                snapshot.retried += 1
+            case _ if result.outcome is Outcome.UNKNOWN:
+                snapshot.unknown += 1
+            case _:
+                snapshot.failed += 1
+        if result.error:
+            self._trouble(f"send {result.queue_id}: {result.error_class}: {result.error}")
+
+    def _trouble(self, what: str) -> None:
+        self._snapshot.last_error, self._snapshot.last_error_at = what[:500], datetime.now(UTC)
+        log.warning("outbound.trouble", error=what)
+
+    async def _start_batch(self, connection: Connection, batch: Sequence[Send]) -> list[bool]:
+        return await queue.start_sends(connection, self._engine, batch)
+
+    async def rescue(self) -> None:
+        """Free what engines that stopped answering have held."""
+        async with self._pool.connection() as connection:
+            freed = await queue.rescue_sends(connection)
+        if freed:
+            log.warning("sends.rescued", sends=[row["id"] for row in freed])
+            self.wake()
+
+    async def drain(self, seconds: float) -> None:
+        """Claim no more, let running sends end, and queue again what was not started."""
+        self._stopping = True
+        self._snapshot.state = "stopping"
+        self._wake.set()
+        if self._sends:
+            await asyncio.wait(list(self._sends), timeout=seconds)
+        left = dict(self._sends)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+            async with self._pool.connection() as connection:
+                await queue.release_sends(connection, engine=self._engine, sends=list(left.values()))

@@ -1,0 +1,104 @@
+"""The outbound side of the database: claim, start, record, retry, release, rescue. Each one statement.
+
+A send is held by (queue row, token); every write after the claim carries the token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from engine.database.connection import Connection, Row, fetch, to_json
+from engine.model import Outcome, OutboundStatus
+
+
+@dataclass(frozen=True)
+class Send:
+    """A claimed queue row with its message and its destination."""
+
+    queue_id: int
+    message_id: int
+    token: int
+    attempts: int
+    author: str
+    tenant_id: int
+    thread_id: int | None
+    lead_id: int | None
+    channel: str
+    account: str
+    text: str | None
+    address: str | None
+    reply_to: str | None
+    last_inbound_at: datetime | None
+    claimed_at: datetime
+
+    @property
+    def route(self) -> str:
+        """channel/account."""
+        return f"{self.channel}/{self.account}"
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What became of a send."""
+
+    queue_id: int
+    token: int
+    status: OutboundStatus
+    outcome: Outcome | None = None
+    provider_message_id: str | None = None
+    error_class: str | None = None
+    error: str | None = None
+    retry_seconds: float = 0.0
+
+
+async def claim_sends(
+    connection: Connection, *, engine: str, sends: int, lease_seconds: float, paused: Collection[str]
+) -> list[Send]:
+    """T3: claim up to `sends` due sends, the oldest of each thread; `paused` routes are left alone."""
+    rows = await fetch(connection, "claim_sends", engine, sends, lease_seconds, list(paused))
+    return [Send(**row) for row in rows]
+
+
+async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]) -> list[bool]:
+    """T4: mark sends as started, in one commit. False: cancelled, or not ours any more; it must not be sent."""
+    rows = await fetch(
+        connection,
+        "start_sends",
+        engine,
+        [send.queue_id for send in sends],
+        [send.token for send in sends],
+        [send.thread_id for send in sends],
+    )
+    started = {row["id"] for row in rows}
+    return [send.queue_id in started for send in sends]
+
+
+async def record_sends(connection: Connection, results: Sequence[SendResult]) -> list[bool]:
+    """T5: record what became of sends, in one commit. False: the claim was lost meanwhile."""
+    rows = await fetch(connection, "record_sends", to_json([asdict(result) for result in results]))
+    recorded = {row["id"] for row in rows}
+    return [result.queue_id in recorded for result in results]
+
+
+async def promote_retries(connection: Connection) -> int:
+    """Queue again what has waited long enough; returns how many."""
+    return len(await fetch(connection, "promote_retries"))
+
+
+async def rescue_sends(connection: Connection) -> list[Row]:
+    """Free what engines that stopped answering have held; rows of `id` and new `status`."""
+    return await fetch(connection, "rescue_sends")
+
+
+async def release_sends(connection: Connection, *, engine: str, sends: Sequence[Send]) -> int:
+    """Clean stop: queue again what was not started; returns how many."""
+    ids, tokens = [send.queue_id for send in sends], [send.token for send in sends]
+    return len(await fetch(connection, "release_sends", engine, ids, tokens))
+
+
+async def seconds_to_next_send(connection: Connection) -> float | None:
+    """Seconds until the next send or retry is due, 0 when one is; None when none waits."""
+    rows = await fetch(connection, "next_send")
+    return rows[0]["seconds"] if rows else None

@@ -1,0 +1,252 @@
+"""What the AI may not do: rules before the call and after it, each with a verdict that is kept.
+
+A rule that blocks sends the message to a person (`inbound_human_takeover`); some also hand the thread over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.runtime.context_builder import Said
+
+Stage = Literal["before", "after"]
+
+OPT_OUT = re.compile(
+    r"\s*(stop|stopp|stop all|unsubscribe|opt[ -]?out|baja|odhlásit|abmelden|désabonner|cancelar suscripción)\W*",
+    re.IGNORECASE,
+)
+OPT_IN = re.compile(r"\s*(start|unstop|opt[ -]?in|resubscribe)\W*", re.IGNORECASE)
+HUMAN_ASKED = re.compile(
+    r"^\W*(human|agent|operator|representative|operátor|mensch|humano|humain)\W*$"
+    r"|\b(real|live|actual)\s+(human|person|agent|operator)\b"
+    r"|\b(speak|talk|chat|connect me|transfer me|put me through|get me)\b[^.?!\n]{0,40}"
+    r"\b(human|person|agent|operator|representative|manager|someone real|a colleague)\b"
+    r"|\b(not|don'?t want|no)\b[^.?!\n]{0,15}\b(a |the )?(bot|robot|ai)\b"
+    r"|\bhablar con (una persona|un humano|un agente|alguien)\b"
+    r"|\b(mit einem|einen) (menschen|mitarbeiter)\b[^.?!\n]{0,30}\b(sprechen|reden)\b"
+    r"|\bparler (à|avec) (un humain|une personne|un conseiller|quelqu)"
+    r"|\b(mluvit|spojit)\b[^.?!\n]{0,20}\b(člověkem|operátorem)\b"
+    r"|\bfalar com (uma pessoa|um humano|um atendente)\b",
+    re.IGNORECASE,
+)
+LINK = re.compile(r"(?:https?://|www\.)[^\s<>()\"']+", re.IGNORECASE)
+SAME_TEXT_LIMIT = 3
+LEAKED_CHARACTERS = 80
+
+
+class AgentPolicy(BaseModel):
+    """The policy of an agent version (`et_agent_versions.policy`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_reply_chars: int = Field(1500, ge=20, le=20_000)
+    """A longer reply is cut at the end of a sentence."""
+    blocked_phrases: list[str] = Field(default_factory=list)
+    """A reply that holds one of these, in any case, goes to a person instead."""
+    allowed_link_hosts: list[str] | None = None
+    """Hosts a reply may link to, subdomains included; those named in the prompt always may. None: only those."""
+    human_phrases: list[str] = Field(default_factory=list)
+    """More ways in which customers ask for a person."""
+    replies_per_hour: int | None = Field(None, ge=1)
+    """Loop guard of this agent's threads; None takes the engine's."""
+
+
+class Verdict(BaseModel):
+    """What a rule said."""
+
+    rule: str
+    stage: Stage
+    verdict: Literal["pass", "block", "cut"]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rule forbade the turn: why, and whether the whole thread goes to a person."""
+
+    reason: str
+    detail: str
+    hand_over: bool = False
+    opt_out: bool | None = None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the rules before the call look at."""
+
+    now: datetime
+    has_agent: bool
+    texts: Sequence[str]
+    oldest_new: datetime
+    history: Sequence[Said]
+    """Newest first."""
+    opted_out: bool
+    window_hours: float | None
+    """Hours after the customer's last message in which the channel lets us answer; None: always."""
+    max_age_hours: float
+    replies_per_hour: int
+    human_phrases: Sequence[str]
+
+
+def before(situation: Situation) -> tuple[list[Verdict], Block | None]:
+    """The rules before the call, in order, until one blocks."""
+    verdicts: list[Verdict] = []
+    for rule, check in _BEFORE:
+        block = check(situation)
+        verdicts.append(
+            Verdict(
+                rule=rule,
+                stage="before",
+                verdict="block" if block else "pass",
+                detail=block.detail if block else "",
+            )
+        )
+        if block:
+            return verdicts, block
+    return verdicts, None
+
+
+def _no_agent(situation: Situation) -> Block | None:
+    if situation.has_agent:
+        return None
+    return Block("policy.no_agent", "no enabled agent answers for this tenant and channel")
+
+
+def _opt_out(situation: Situation) -> Block | None:
+    if any(OPT_OUT.fullmatch(text) for text in situation.texts):
+        return Block("policy.opt_out", "the customer asked not to be written to", opt_out=True)
+    if any(OPT_IN.fullmatch(text) for text in situation.texts):
+        return None
+    if situation.opted_out:
+        return Block("policy.opt_out", "the customer asked earlier not to be written to")
+    return None
+
+
+def _stale(situation: Situation) -> Block | None:
+    age = situation.now - situation.oldest_new
+    if age <= timedelta(hours=situation.max_age_hours):
+        return None
+    hours = age.total_seconds() / 3600
+    return Block("policy.stale", f"it had waited {hours:.1f} h, longer than {situation.max_age_hours:g} h")
+
+
+def _window(situation: Situation) -> Block | None:
+    if situation.window_hours is None or situation.now - situation.oldest_new <= timedelta(hours=situation.window_hours):
+        return None
+    return Block("policy.window", f"the channel's {situation.window_hours:g} h window has closed")
+
+
+def _human_requested(situation: Situation) -> Block | None:
+    for text in situation.texts:
+        lowered = text.casefold()
+        if HUMAN_ASKED.search(text) or any(p.casefold() in lowered for p in situation.human_phrases if p):
+            return Block("policy.human_requested", "the customer asked for a person", hand_over=True)
+    return None
+
+
+def _loop_guard(situation: Situation) -> Block | None:
+    hour_ago = situation.now - timedelta(hours=1)
+    replies = sum(1 for said in situation.history if said.author == "ai" and said.created_at > hour_ago)
+    if replies >= situation.replies_per_hour:
+        return Block("policy.loop_guard", f"the AI wrote {replies} replies here within an hour", hand_over=True)
+    theirs = [said.text.strip() for said in situation.history if said.author == "customer"]
+    recent = [*reversed(situation.texts), *theirs][: SAME_TEXT_LIMIT + 1]
+    if len(recent) > SAME_TEXT_LIMIT and len({text.strip() for text in recent}) == 1 and len(recent[0]) > 20:
+        return Block("policy.loop_guard", "the same long text came over and over: a machine writes", hand_over=True)
+    return None
+
+
+_BEFORE = (
+    ("opt_out", _opt_out),
+    ("no_agent", _no_agent),
+    ("human_requested", _human_requested),
+    ("stale", _stale),
+    ("window", _window),
+    ("loop_guard", _loop_guard),
+)
+
+
+def after(
+    text: str, *, policy: AgentPolicy, canary: str, prompt: str
+) -> tuple[str, list[Verdict], Block | None]:
+    """The rules after the call: the text to send, verdicts, and the block if one forbids sending it."""
+    verdicts: list[Verdict] = []
+    for rule, block in (
+        ("empty", None if text.strip() else Block("policy.empty", "the model said nothing")),
+        ("canary", _leak(text, canary, prompt)),
+        ("blocked_phrase", _blocked_phrase(text, policy)),
+        ("links", _links(text, policy, prompt)),
+    ):
+        said: dict[str, Any] = {"verdict": "block", "detail": block.detail} if block else {"verdict": "pass"}
+        verdicts.append(Verdict(rule=rule, stage="after", **said))
+        if block:
+            return text, verdicts, block
+    shortened = cut_at_sentence(text.strip(), policy.max_reply_chars)
+    cut = len(text.strip()) - len(shortened)
+    verdicts.append(
+        Verdict(
+            rule="length",
+            stage="after",
+            verdict="cut" if cut else "pass",
+            detail=f"{cut} characters beyond {policy.max_reply_chars} were left out" if cut else "",
+        )
+    )
+    return shortened, verdicts, None
+
+
+def _leak(text: str, canary: str, prompt: str) -> Block | None:
+    squeezed = " ".join(text.split())
+    instructions = " ".join(prompt.split())
+    if canary in text:
+        return Block("policy.canary", "the reply repeats the internal reference", hand_over=True)
+    if len(instructions) < LEAKED_CHARACTERS:
+        return None
+    windows = range(0, len(instructions) - LEAKED_CHARACTERS + 1, 20)
+    if any(instructions[i : i + LEAKED_CHARACTERS] in squeezed for i in windows):
+        return Block("policy.canary", "the reply repeats the agent's instructions", hand_over=True)
+    return None
+
+
+def _blocked_phrase(text: str, policy: AgentPolicy) -> Block | None:
+    lowered = text.casefold()
+    for phrase in policy.blocked_phrases:
+        if phrase and phrase.casefold() in lowered:
+            return Block("policy.blocked_phrase", f"the reply holds the blocked phrase “{phrase}”")
+    return None
+
+
+def _links(text: str, policy: AgentPolicy, prompt: str) -> Block | None:
+    allowed = {host.casefold() for host in policy.allowed_link_hosts or []}
+    allowed |= {_host(link) for link in LINK.findall(prompt)}
+    for link in LINK.findall(text):
+        host = _host(link)
+        if not any(host == good or host.endswith("." + good) for good in allowed if good):
+            return Block("policy.link", f"the reply links to {host}, which is not allowed")
+    return None
+
+
+def _host(link: str) -> str:
+    try:
+        host = urlsplit(link if "://" in link else f"//{link}").hostname or ""
+    except ValueError:
+        return "an unreadable address"
+    return host.casefold().rstrip(".").removeprefix("www.")
+
+
+def cut_at_sentence(text: str, limit: int) -> str:
+    """`text` within `limit` characters, ended at a sentence or at least at a word."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 1]
+    ends = [match.end() for match in re.finditer(r"[.!?…](?=\s|$)", head)]
+    if ends and ends[-1] > limit // 2:
+        return head[: ends[-1]]
+    space = head.rfind(" ")
+    return head[: space if space > limit // 2 else len(head)].rstrip() + "…"

@@ -1,0 +1,469 @@
+"""The engine: starts, watches, restarts and drains every task below.
+
+    async:     await Engine(settings, database).run()
+    embedded:  engine.start(); engine.wait_ready(10); …; engine.stop()     (a thread and a loop of its own)
+    service:   run_engine(settings, workers=2)                             (processes, signals)
+
+Nothing is claimed while there is a blocker; the engine stays up, says why, and goes on when it is cleared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from engine import __version__
+from engine.channels.registry import ChannelRegistry, build_channels
+from engine.database.connection import DatabaseError, Listener, Pool, fetch, open_pool, to_json
+from engine.database.directory import Directory, load_directory
+from engine.database.handle import Database
+from engine.database.migrations import MigrationRun, Step, migrate, plan
+from engine.database.schema_checks import check_pool
+from engine.inbound.resolver import Resolver
+from engine.inbound.worker import InboundWorker
+from engine.llm.router import Router, build_router
+from engine.llm.routing import RoutingError
+from engine.logs import get_logger
+from engine.model import Blocker, ComponentHealth, EngineSnapshot
+from engine.outbound.dispatcher import OutboundDispatcher
+from engine.outbound.receipts import apply_pending_receipts
+from engine.runtime.agent_runtime import ConversationAgentRuntime
+from engine.settings import Settings
+
+__all__ = ["Database", "Engine", "MigrationRun", "Step", "migrate", "plan", "run_engine"]
+
+log = get_logger(__name__)
+HEARTBEAT_SECONDS = 3.0
+SCHEMA_WATCH_SECONDS = 2.0
+PROBE_SECONDS = 15.0
+DIRECTORY_SECONDS = 30.0
+SWEEP_SECONDS = 30.0
+RECEIPTS_SECONDS = 5.0
+RESTART_SECONDS = 1.0
+DRAIN_SECONDS = 20.0
+POOL_SIZE = 8
+
+
+class Engine:
+    """One engine on one database."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        simulated: bool = False,
+        router: Router | None = None,
+        channels: ChannelRegistry | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        """`router` and `channels` replace those the settings describe. `simulated` marks all it does."""
+        self.settings = settings
+        self.database = database
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:4]}"
+        self.migration: MigrationRun | None = None
+        """The start-up run, once it is through."""
+        self._simulated = simulated
+        self._router = router or build_router(settings)
+        self._channels = channels or build_channels(settings)
+        self._drain_seconds = drain_seconds
+        self._directory = Directory()
+        self._started_at = datetime.now(UTC)
+        self._http_address: str | None = None
+        self._schema_blockers: list[Blocker] = [_STARTING]
+        self._routing_blocker: Blocker | None = None
+        self._channel_health: list[ComponentHealth] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._pool = open_pool(database.dsn, size=POOL_SIZE, application=f"switchboard {self.name}")
+        self._dispatcher = OutboundDispatcher(
+            self.name, self._pool, self._channels, settings, blocked=lambda: bool(self._schema_blockers)
+        )
+        self._worker = self._inbound_worker()
+        self._listener = Listener(
+            database.dsn,
+            {
+                "et_inbound": lambda _: self._worker.wake(),
+                "et_outbound": lambda _: self._dispatcher.wake(),
+                "et_settings": lambda _: self._spawn(self._load_directory),
+            },
+            on_gap=self._wake_all,
+        )
+
+    def _inbound_worker(self) -> InboundWorker:
+        settings = self.settings
+        runtime = ConversationAgentRuntime(
+            self._router,
+            deadline_seconds=settings.turn_deadline_seconds,
+            history_tokens=settings.history_tokens,
+            replies_per_hour=settings.thread_replies_per_hour,
+        )
+        resolver = Resolver(
+            self._pool,
+            lambda: self._directory,
+            window_hours=self._window_hours,
+            engine_cap_usd=settings.daily_budget_usd,
+            turn_ceiling_usd=settings.turn_ceiling_usd,
+        )
+        return InboundWorker(
+            self.name,
+            self._pool,
+            runtime,
+            resolver,
+            lambda: self._directory,
+            settings,
+            blocked=lambda: bool(self._schema_blockers) or self._nobody_answers(),
+            simulated=self._simulated,
+            on_queued=self._dispatcher.wake,
+        )
+
+    # Running
+
+    async def run(self) -> None:
+        """Run until `stop` is called or the task is cancelled. Raises SwitchboardError when it cannot start."""
+        self._loop = asyncio.get_running_loop()
+        self.migration = await asyncio.to_thread(migrate, self.database.dsn)
+        await self._pool.open(wait=True)
+        scheduler = AsyncIOScheduler(timezone=UTC)
+        try:
+            await self._load_directory()
+            self._begin()
+            http = await self._serve_http()
+            await self._watch_schema()
+            self._schedule(scheduler)
+            scheduler.start()
+            await self._beat()
+            log.info("engine.started", engine=self.name, database=self.database.where, http=self._http_address)
+            self._ready.set()
+            await self._stop.wait()
+        finally:
+            if scheduler.running:
+                scheduler.shutdown(wait=False)
+            await asyncio.shield(self._shut_down())
+            if self._http_address is not None:
+                await http()
+
+    def _begin(self) -> None:
+        for name, serve in (
+            ("listener", self._listener.serve),
+            ("complete lane", self._worker.lane.serve),
+            ("start lane", self._dispatcher.start_lane.serve),
+            ("record lane", self._dispatcher.record_lane.serve),
+            ("inbound worker", self._worker.background_inbound_worker_loop),
+            ("outbound dispatcher", self._dispatcher.serve),
+        ):
+            self._tasks.append(asyncio.create_task(self._supervise(name, serve), name=name))
+
+    async def _supervise(self, name: str, serve: Callable[[], Awaitable[None]]) -> None:
+        """Run a task for as long as the engine runs; one that raises is started again."""
+        while not self._stop.is_set():
+            try:
+                await serve()
+            except Exception:
+                log.exception("task.restarted", task=name)
+                await asyncio.sleep(RESTART_SECONDS)
+
+    def _schedule(self, scheduler: AsyncIOScheduler) -> None:
+        lease = self.settings.lease_seconds
+        for upkeep, seconds in (
+            (self._beat, HEARTBEAT_SECONDS),
+            (self._watch_schema, SCHEMA_WATCH_SECONDS),
+            (self._worker.heartbeat, lease / 3),
+            (self._worker.rescue, min(10.0, lease / 4)),
+            (self._dispatcher.rescue, min(10.0, lease / 4)),
+            (self._worker.sweep, SWEEP_SECONDS),
+            (self._receipts, RECEIPTS_SECONDS),
+            (self._load_directory, DIRECTORY_SECONDS),
+            (self._router.probe, PROBE_SECONDS),
+            (self._probe_channels, PROBE_SECONDS),
+        ):
+            scheduler.add_job(
+                self._quietly,
+                "interval",
+                args=[upkeep],
+                seconds=seconds,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,
+            )
+        self._spawn(self._router.probe)
+        self._spawn(self._probe_channels)
+
+    async def _quietly(self, upkeep: Callable[[], Awaitable[None]]) -> None:
+        """Upkeep that fails is told in the log and tried again at its next time."""
+        try:
+            await upkeep()
+        except (psycopg.Error, DatabaseError, OSError) as error:
+            log.warning("upkeep.failed", upkeep=upkeep.__qualname__, error=str(error))
+        except Exception:
+            log.exception("upkeep.failed", upkeep=upkeep.__qualname__)
+
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._quietly(work))
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+
+    async def _shut_down(self) -> None:
+        """Drain, give back what is held, close."""
+        self._stop.set()
+        try:
+            await self._worker.drain(self._drain_seconds)
+            await self._dispatcher.drain(min(self._drain_seconds, self.settings.send_timeout_seconds))
+            async with self._pool.connection() as connection:
+                await connection.execute(
+                    "UPDATE et_engines SET stopped_at = now(), heartbeat_at = now() WHERE name = %s", [self.name]
+                )
+        except (psycopg.Error, OSError) as error:
+            log.warning("engine.unclean_stop", error=str(error))
+        for task in [*self._tasks, *self._side_tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._router.aclose()
+        await self._channels.aclose()
+        await self._pool.close(timeout=2)
+        log.info("engine.stopped", engine=self.name)
+
+    async def _serve_http(self) -> Callable[[], Awaitable[None]]:
+        if not self.settings.http_enabled:
+            return _nothing
+        from engine.http.api import admin_token, build_api, serve_http  # slow to import; engines without HTTP skip it
+
+        app = build_api(self._pool, self.settings, self.snapshot, admin_token(self.settings))
+        server = await serve_http(app, self.settings)
+        self._http_address = server.address
+        return server.stop
+
+    # Upkeep
+
+    async def _load_directory(self) -> None:
+        async with self._pool.connection() as connection:
+            self._directory = await load_directory(connection, self._directory)
+        try:
+            self._router.configure(self._directory.settings.llm_routing_config)
+            self._routing_blocker = None
+        except RoutingError as error:
+            if self._routing_blocker is None:
+                log.warning("routing.refused", error=str(error))
+            self._routing_blocker = Blocker(
+                code="llm.routing", what=error.what, where="et_platform_settings.llm_routing_config", remedy=error.remedy
+            )
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        self._worker.wake()
+        self._dispatcher.wake()
+
+    async def _watch_schema(self) -> None:
+        """Whoever changes the schema under a running engine stops it within seconds, and starts it again."""
+        try:
+            check = await check_pool(self._pool)
+        except (psycopg.Error, OSError) as error:
+            self._schema_blockers = [_unreachable(error, self.database.where)]
+            return
+        before, self._schema_blockers = self._schema_blockers, check.blockers
+        if before and not check.blockers:
+            log.info("engine.unblocked")
+            self._wake_all()
+        elif check.blockers and before != check.blockers:
+            log.error("engine.blocked", blockers=[blocker.what for blocker in check.blockers])
+
+    async def _beat(self) -> None:
+        snapshot = self.snapshot()
+        async with self._pool.connection() as connection:
+            await fetch(
+                connection,
+                "beat",
+                self.name,
+                snapshot.version,
+                snapshot.host,
+                snapshot.pid,
+                snapshot.http_address,
+                snapshot.simulated,
+                self._started_at,
+                to_json(snapshot.model_dump(mode="json")),
+            )
+
+    async def _probe_channels(self) -> None:
+        found = await asyncio.gather(*(channel.health() for channel in self._channels))
+        self._channel_health = list(found)
+        for health in found:
+            if health.state == "up":
+                self._dispatcher.resume(health.name)
+
+    async def _receipts(self) -> None:
+        await apply_pending_receipts(self._pool)
+
+    def _window_hours(self, channel: str) -> float | None:
+        windowed = any(account.capabilities.window_24h for account in self._channels.accounts(channel))
+        return 24.0 if windowed else None
+
+    def _nobody_answers(self) -> bool:
+        return any(found.fatal for found in self._router.blockers())
+
+    # What it tells of itself
+
+    def snapshot(self) -> EngineSnapshot:
+        """What the engine is doing now. May be called from any thread."""
+        llm_blockers = [found.blocker for found in self._router.blockers()]
+        channel_blockers = [health.blocker for health in self._channel_health if health.blocker]
+        blockers = [*self._schema_blockers, *llm_blockers, *channel_blockers]
+        if self._routing_blocker:
+            blockers.append(self._routing_blocker)
+        known = {(blocker.code, blocker.where) for blocker in blockers}
+        blockers += [b for b in self._dispatcher.blockers if (b.code, b.where) not in known]
+        worker = self._worker.snapshot.model_copy(update={"listening": self._listener.listening})
+        return EngineSnapshot(
+            name=self.name,
+            version=__version__,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            simulated=self._simulated,
+            http_address=self._http_address,
+            inbound_worker=worker,
+            outbound_dispatcher=self._dispatcher.snapshot,
+            llm=self._router.health(),
+            channels=self._channel_health,
+            blockers=blockers,
+        )
+
+    # Embedded: a thread and a loop of its own
+
+    def start(self) -> None:
+        """Run in a thread of its own; see `wait_ready`."""
+        self._thread = threading.Thread(target=self._run_in_thread, name="switchboard engine", daemon=True)
+        self._thread.start()
+
+    def _run_in_thread(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self.run())
+        except BaseException as error:
+            self._failure = error
+            log.exception("engine.failed")
+        finally:
+            self._ready.set()
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Whether it has started within `timeout` seconds. Raises what kept it from starting."""
+        came = self._ready.wait(timeout)
+        if self._failure is not None:
+            raise self._failure
+        return came
+
+    def stop(self, timeout: float = DRAIN_SECONDS + 5) -> bool:
+        """Drain and end the thread; whether it ended within `timeout` seconds."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+_STARTING = Blocker(
+    code="engine.starting", what="The engine is starting.", where="engine", remedy="Wait a few seconds."
+)
+
+
+def _unreachable(error: Exception, where: str) -> Blocker:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return Blocker(
+        code="database.unreachable",
+        what=f"The database does not answer: {said}",
+        where=where,
+        remedy="Start PostgreSQL again; the engine reconnects by itself.",
+    )
+
+
+async def _nothing() -> None:
+    return None
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run_engine(settings: Settings, workers: int = 1) -> int:
+    """Run `workers` engines until SIGINT or SIGTERM, then drain; returns the exit code.
+
+    More than one are processes; only the first serves HTTP. A process that dies is started again.
+    """
+    with Database.open(settings) as database:
+        if workers == 1:
+            return _run_one(settings, database)
+        return _run_many(settings.model_copy(update={"database_url": _secret(database.dsn)}), workers)
+
+
+def _run_one(settings: Settings, database: Database) -> int:
+    async def main() -> None:
+        engine = Engine(settings, database)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, engine._stop.set)
+        await engine.run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+    return 0
+
+
+def _run_many(settings: Settings, workers: int) -> int:
+    context = multiprocessing.get_context("spawn")
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def spawn(index: int) -> Any:
+        own = settings if index == 0 else settings.model_copy(update={"http_enabled": False})
+        process = context.Process(target=_child, args=(own,), name=f"switchboard engine {index}")
+        process.start()
+        return process
+
+    children = [spawn(index) for index in range(workers)]
+    while not stopping.wait(0.5):
+        for index, child in enumerate(children):
+            if not child.is_alive():
+                log.error("engine.died", worker=index, exit_code=child.exitcode)
+                stopping.wait(RESTART_SECONDS)
+                children[index] = spawn(index)
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(DRAIN_SECONDS + 10)
+    return max((child.exitcode or 0) for child in children)
+
+
+def _child(settings: Settings) -> None:
+    from engine.logs import configure_logging
+
+    configure_logging(settings)
+    with Database.open(settings) as database:
+        raise SystemExit(_run_one(settings, database))
+
+
+def _secret(value: str) -> Any:
+    from pydantic import SecretStr
+
+    return SecretStr(value)
