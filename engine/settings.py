@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from engine.channels.accounts import ChannelSettings
 from engine.model import SwitchboardError
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -46,7 +47,7 @@ def config_file() -> Path | None:
     return None
 
 
-class Settings(BaseSettings):
+class Settings(ChannelSettings):
     """Everything an engine or a console is told from outside.
 
     Every field can be set by an environment variable of its own name in capitals with the prefix
@@ -202,15 +203,17 @@ class Settings(BaseSettings):
             token = self.admin_token.get_secret_value() if self.admin_token else ""
             if len(token) < 43:  # 256 bits in base64url
                 raise ValueError(
-                    f"http_host {self.http_host} is open to the network, so SWITCHBOARD_ADMIN_TOKEN must hold at "
-                    "least 256 bits: make one with  python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                    f"http_host {self.http_host} is open to the network, so SWITCHBOARD_ADMIN_TOKEN must hold "
+                    "at least 256 bits: make one with  "
+                    "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
         return self
 
     def secrets(self) -> list[str]:
         """Every secret value in force, for the filter that keeps them out of logs and traces."""
-        values = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
-        return [v for v in values if len(v) >= 6]
+        secrets = [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
+        values = [secret.get_secret_value() for secret in secrets + self.channels.secrets()]
+        return [value for value in values if len(value) >= 6]
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -226,8 +229,8 @@ def load_settings(**overrides: Any) -> Settings:
 def _first_problem(error: ValidationError) -> str:
     problems = []
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0]) if item["loc"] else ""
-        if name.islower():
+        name = ".".join(map(str, item["loc"]))
+        if name.islower() and len(item["loc"]) == 1:
             name = f"SWITCHBOARD_{name.upper()}"
         problems.append(f"{name}: {item['msg']}" if name else str(item["msg"]))
     return "Setting refused: " + "; ".join(problems) + "."

@@ -56,6 +56,9 @@ BEGIN
         NEW.thread_id := et_thread_for(
             NEW.tenant_id, NEW.lead_id, NEW.channel, NEW.account, NEW.raw_payload->>'from');
     END IF;
+    IF NEW.lead_id IS NULL THEN
+        SELECT lead_id INTO NEW.lead_id FROM et_threads WHERE id = NEW.thread_id;
+    END IF;
     NEW.author := coalesce(NEW.author, 'customer');
     RETURN NEW;
 END $$;

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from engine.admin_token import admin_token as admin_token
 from engine.database.connection import Pool
-from engine.http.guards import Guards
+from engine.http.guards import SECURITY_HEADERS, Guards
 from engine.http.server import HttpError as HttpError
 from engine.http.server import HttpServer as HttpServer
 from engine.http.server import serve_http as serve_http
@@ -100,4 +100,4 @@ async def _unreadable(_request: Request, _error: Exception) -> JSONResponse:
 
 
 async def _broken(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "internal error"}, status_code=500)
+    return JSONResponse({"detail": "internal error"}, status_code=500, headers=SECURITY_HEADERS)

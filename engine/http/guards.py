@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES = 3 * 1024 * 1024
 BODY_SECONDS = 10.0
 """For a whole body to arrive."""
+HELD_BYTES = 24 * 1024 * 1024
+"""Of all bodies in memory at once; more is answered 503."""
+DRAIN_SECONDS, DRAIN_BYTES = 1.0, 16 * 1024 * 1024
+"""What is still read, and thrown away, of a body that is refused, so that its sender hears why."""
 
+TOO_LARGE = (413, "the body is too large")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -40,6 +47,7 @@ class Guards:
         self._hosts = frozenset(hostname(host) for host in hosts)
         self._body_bytes = body_bytes
         self._body_seconds = body_seconds
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,19 +56,19 @@ class Guards:
         send = _with_headers(send)
         headers = Headers(scope=scope)
         refusal = self._refusal(headers)
-        if refusal is None:
-            try:
-                async with asyncio.timeout(self._body_seconds):
-                    body = await self._body(receive)
-            except TimeoutError:
-                refusal = 408, "the body took too long"
-            else:
-                if body is None:
-                    return
-                if len(body) <= self._body_bytes:
-                    await self._app(scope, _replay(body, receive), send)
-                    return
-                refusal = 413, "the body is too large"
+        body = bytearray()
+        try:
+            if refusal is None:
+                refusal = await self._read(body, receive)
+            if refusal is None:
+                await self._app(scope, _replay(bytes(body), receive), send)
+                return
+        except ClientDisconnect:
+            return
+        finally:
+            self._held -= len(body)
+        if "expect" not in headers:
+            await _drain(receive)
         await _refuse(send, *refusal)
 
     def _refusal(self, headers: Headers) -> tuple[int, str] | None:
@@ -71,20 +79,28 @@ class Guards:
             return 415, "compressed bodies are not taken"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._body_bytes:
-            return 413, "the body is too large"
+            return TOO_LARGE
         return None
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The body, at most one chunk past the limit; None when the client went away."""
-        chunks = bytearray()
-        while len(chunks) <= self._body_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunks += message.get("body", b"")
-            if not message.get("more_body", False):
-                break
-        return bytes(chunks)
+    async def _read(self, body: bytearray, receive: Receive) -> tuple[int, str] | None:
+        """Fill `body`; or why it is not taken. Raises ClientDisconnect."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    chunk = message.get("body", b"")
+                    body += chunk
+                    self._held += len(chunk)
+                    if len(body) > self._body_bytes:
+                        return TOO_LARGE
+                    if self._held > HELD_BYTES:
+                        return 503, "too much at once"
+                    if not message.get("more_body", False):
+                        return None
+        except TimeoutError:
+            return 408, "the body took too long"
 
 
 def hostname(value: str) -> str:
@@ -117,6 +133,17 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return with_headers
+
+
+async def _drain(receive: Receive) -> None:
+    left = DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

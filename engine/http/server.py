@@ -16,8 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from engine.model import SwitchboardError
 from engine.settings import Settings
 
-CONNECTIONS = 64
-"""At once; more are answered 503. A health port and webhooks need few, and each may hold a body."""
+CONNECTIONS = 256
+"""At once; more are answered 503."""
 HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10
 """For a request's head to arrive, on a new connection."""
@@ -33,33 +33,50 @@ class HttpError(SwitchboardError):
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that hangs up on a new connection without a request."""
+    """HTTP/1.1 that hangs up when the next request does not arrive in time, be it byte by byte."""
+
+    _head: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.timeout_keep_alive_task = None
         self._head = self.loop.call_later(HEADER_SECONDS, self._hang_up)
+
+    def on_response_complete(self) -> None:
+        self._head.cancel()
+        self._head = self.loop.call_later(IDLE_SECONDS + HEADER_SECONDS, self._hang_up)
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.cancel()
         super().connection_lost(exc)
 
     def _hang_up(self) -> None:
-        if self.cycle is None:
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
 
 
 class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to the engine, and wakes once a second instead of ten times."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the engine's business."""
         yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self.stopping.wait()
 
 
 class HttpServer:
     """A server under way."""
 
-    def __init__(self, server: uvicorn.Server, listener: socket.socket, host: str) -> None:
+    def __init__(self, server: _Server, listener: socket.socket, host: str) -> None:
         self._server = server
         self._listener = listener
         port = listener.getsockname()[1]
@@ -68,9 +85,18 @@ class HttpServer:
         self.task: asyncio.Task[None] = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         """Ends when the server does; raises what broke it."""
 
+    async def started(self) -> None:
+        """Wait until it takes requests. Raises HttpError when it does not come to that."""
+        while not self._server.started:
+            if self.task.done():
+                await self.stop()
+                raise HttpError("The HTTP server did not start.", "See the log.")
+            await asyncio.sleep(0.005)
+
     async def stop(self) -> None:
         """Take no more requests, let those under way end (3 s), and close. May be called twice."""
         self._server.should_exit = True
+        self._server.stopping.set()
         await asyncio.wait({self.task}, timeout=DRAIN_SECONDS + 2)
         self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -96,11 +122,7 @@ async def serve_http(app: FastAPI, settings: Settings) -> HttpServer:
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = HttpServer(_Server(config), listener, settings.http_host)
-    while not server._server.started:
-        if server.task.done():
-            await server.stop()
-            raise HttpError("The HTTP server did not start.", "See the log.")
-        await asyncio.sleep(0.005)
+    await server.started()
     return server
 
 

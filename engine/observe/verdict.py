@@ -36,9 +36,18 @@ def of_engine(engine: EngineSnapshot) -> tuple[list[Blocker], list[Blocker]]:
     """Blockers and warnings an engine reports. A provider's trouble blocks only when no other one is left."""
     llm = [component.blocker for component in engine.llm if component.blocker]
     channels = [component.blocker for component in engine.channels if component.blocker]
-    answered = any(component.state in CAN_ANSWER for component in engine.llm)
-    blockers = distinct(engine.blockers + channels + ([] if answered else llm))
-    return blockers, distinct(llm if answered else [], beside=blockers)
+    reported = _of_state(engine) + engine.blockers + channels
+    if any(component.state in CAN_ANSWER for component in engine.llm):
+        return distinct(reported, beside=llm), distinct(llm)
+    return distinct(reported + llm), []
+
+
+def _of_state(engine: EngineSnapshot) -> list[Blocker]:
+    state = engine.inbound_worker.state
+    if state not in ("starting", "stopping"):
+        return []
+    remedy = "It takes a few seconds." if state == "starting" else "Start it again: switchboard engine"
+    return [_notice(f"engine.{state}", f"The engine {engine.name} is {state}.", engine.name, remedy)]
 
 
 def of_engines(

@@ -37,8 +37,8 @@ async def take_over_from_phone(
     """Store a message from our own account and give its thread to the person who typed it.
 
     Runs in the caller's transaction. Returns None and changes nothing when the message is one of ours coming
-    back, or stored already. `by_hand` is True when the provider says that no program sent it; otherwise a text
-    equal to one that left a moment ago counts as its echo. `at` is the far end's time. Raises NotFound.
+    back, or stored already. `by_hand` is True when the provider says that no program sent it; otherwise a
+    text equal to one that left a moment ago counts as its echo. `at` is the far end's time. Raises NotFound.
     """
     check_minutes(auto_release_minutes)
     text = clean_for_storage(text)

@@ -145,7 +145,7 @@ async def lock_thread(connection: Connection, thread_id: int) -> Row:
     return await one(
         connection,
         f"Thread {thread_id}",
-        """SELECT id, tenant_id, lead_id, channel, account, owner, operator, epoch, owner_since, auto_release_at
+        """SELECT id, tenant_id, channel, account, owner, operator, epoch, auto_release_at
              FROM et_threads WHERE id = %s FOR UPDATE""",
         thread_id,
     )
@@ -160,7 +160,7 @@ def owned_by_human(thread: Row) -> None:
 async def note_human_word(
     connection: Connection, thread_id: int, operator: Operator, minutes: float | None
 ) -> None:
-    """A person spoke in a locked thread: a running hand-back timer starts anew, and never ends sooner by it."""
+    """A person spoke in a locked thread: a running hand-back timer starts anew, and never ends sooner."""
     await rows(
         connection,
         """UPDATE et_threads

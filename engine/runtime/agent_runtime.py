@@ -76,6 +76,7 @@ class TurnResult:
     context_prompt: str | None = None
     hand_over: bool = False
     opt_out: bool | None = None
+    """The customer asked not to be written to (True), or to be written to again (False)."""
     started_at: datetime | None = None
     context_at: datetime | None = None
     answered_at: datetime | None = None
@@ -121,6 +122,7 @@ class ConversationAgentRuntime:
             problem = error.errors(include_url=False, include_input=False)[0]
             return _failed(result, "bad_policy", f"The agent's policy is not valid: {problem['loc']}: {problem['msg']}")
 
+        result.opt_out = policy.opt_out_asked(texts)
         result.verdicts, block = policy.before(self._situation(request, texts, agent_policy))
         if block is None:
             block = await request.reserve()
@@ -240,7 +242,7 @@ def _failed(result: TurnResult, reason: str, error: str) -> TurnResult:
 
 def _blocked(result: TurnResult, block: Block) -> TurnResult:
     result.outcome, result.reason, result.error = TurnOutcome.TAKEOVER, block.reason, block.detail
-    result.hand_over, result.opt_out = block.hand_over, block.opt_out
+    result.hand_over = block.hand_over
     return result
 
 

@@ -74,7 +74,6 @@ class Block:
     reason: str
     detail: str
     hand_over: bool = False
-    opt_out: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -119,12 +118,21 @@ def _no_agent(situation: Situation) -> Block | None:
     return Block("policy.no_agent", "no enabled agent answers for this tenant and channel")
 
 
+def opt_out_asked(texts: Sequence[str]) -> bool | None:
+    """True when the customer asks not to be written to, False when to be written to again, else None."""
+    for text in reversed(texts):
+        if OPT_OUT.fullmatch(text):
+            return True
+        if OPT_IN.fullmatch(text):
+            return False
+    return None
+
+
 def _opt_out(situation: Situation) -> Block | None:
-    if any(OPT_OUT.fullmatch(text) for text in situation.texts):
-        return Block("policy.opt_out", "the customer asked not to be written to", opt_out=True)
-    if any(OPT_IN.fullmatch(text) for text in situation.texts):
-        return None
-    if situation.opted_out:
+    asked = opt_out_asked(situation.texts)
+    if asked:
+        return Block("policy.opt_out", "the customer asked not to be written to")
+    if situation.opted_out and asked is None:
         return Block("policy.opt_out", "the customer asked earlier not to be written to")
     return None
 

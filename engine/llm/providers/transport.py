@@ -24,7 +24,7 @@ KEEPALIVE_SECONDS = 30.0
 
 
 def client_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport | None:
-    """The pool for calls to `base_url`; None where a proxy of the environment leads, which httpx's own knows."""
+    """The pool for calls to `base_url`; None behind a proxy of the environment, which httpx's own knows."""
     url = urlsplit(base_url)
     host = url.hostname or ""
     if host not in LOOPBACK and url.scheme in getproxies() and not proxy_bypass(host):
@@ -52,19 +52,17 @@ class ConnectionStack(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         await self._slots.acquire()
-        connection = await self._take(url.origin)
+        connection: httpcore.AsyncHTTPConnection | None = None
         try:
+            connection = await self._take(url.origin)
             with _httpx_errors():
                 answer = await connection.handle_async_request(sent)
         except BaseException:
             await self._drop(connection)
             raise
-        stream = cast("httpx.AsyncByteStream", answer.stream)
+        body = _Body(self, connection, cast("httpx.AsyncByteStream", answer.stream))
         return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Body(self, connection, stream),
-            extensions=answer.extensions,
+            answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
         )
 
     async def aclose(self) -> None:
@@ -92,9 +90,10 @@ class ConnectionStack(httpx.AsyncBaseTransport):
         if self._idle[0].has_expired():
             await self._idle.popleft().aclose()
 
-    async def _drop(self, connection: httpcore.AsyncHTTPConnection) -> None:
+    async def _drop(self, connection: httpcore.AsyncHTTPConnection | None) -> None:
         self._slots.release()
-        await connection.aclose()
+        if connection is not None:
+            await connection.aclose()
 
 
 class _Body(httpx.AsyncByteStream):

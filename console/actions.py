@@ -1,0 +1,202 @@
+"""The one action registry: bindings, palette, help panel, footer and key remapping all read it.
+
+An action belongs to a scope: `app`, an area, or a widget kind. By default its key runs `act_<name>` of the
+screen (or app) it is bound on, where <name> is the last part of its id. `when` says why it is not available
+now, in words a person sees; such an action is greyed out, and its key says why.
+
+Keys are remapped in switchboard.toml, by action id:
+
+    [console.keys]
+    "messages.replay" = "f5"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from textual.binding import Binding
+
+from console.areas import AREAS
+
+
+class Host(Protocol):
+    """What conditions may ask of the screen an action is bound on."""
+
+    @property
+    def console(self) -> Any:
+        """The app."""
+
+    def subject(self, kind: str) -> Any:
+        """What the action would act on (`message`, `thread`, …), or None."""
+
+
+Condition = Callable[[Host], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing a person can do."""
+
+    id: str
+    key: str
+    """Textual's name of the key; several are separated by commas."""
+    title: str
+    """One or two words, for the footer."""
+    tooltip: str
+    """One sentence, for help and palette."""
+    scope: str
+    run: str = ""
+    """A Textual action in place of `act_<name>`."""
+    mutates: bool = False
+    """Changes something: refused in a read-only console and without a database."""
+    when: Condition | None = None
+    footer: bool = True
+    palette: bool = True
+    priority: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition(".")[2]
+
+    def why_not(self, host: Host) -> str | None:
+        """Why it cannot be done now, or None."""
+        if self.mutates:
+            reason = _may_act(host)
+            if reason:
+                return reason
+        return self.when(host) if self.when else None
+
+
+def _may_act(host: Host) -> str | None:
+    if host.console.read_only:
+        return "This console is read-only."
+    if not host.console.connected:
+        return "There is no connection to the database yet."
+    return None
+
+
+def connected(host: Host) -> str | None:
+    """Needs the database."""
+    return None if host.console.connected else "There is no connection to the database yet."
+
+
+def chosen(kind: str) -> Condition:
+    """Needs a chosen `kind`: a message, a thread, …"""
+    return lambda host: None if host.subject(kind) is not None else f"No {kind} is chosen."
+
+
+def _inbound(host: Host) -> str | None:
+    message = host.subject("message")
+    if message is None:
+        return "No message is chosen."
+    return None if message.direction == "inbound" else "Only a customer's message can be replayed."
+
+
+def _replayable(host: Host) -> str | None:
+    reason = _inbound(host)
+    if reason:
+        return reason
+    status = host.subject("message").status
+    if status in ("inbound_error", "inbound_human_takeover"):
+        return None
+    return {
+        "inbound_ai_replied": "It has been answered; try a dry run (R).",
+        "inbound_processing": "The AI is at it right now.",
+    }.get(status, "It still waits for its turn.")
+
+
+def _with_thread(host: Host) -> str | None:
+    message = host.subject("message")
+    if message is None:
+        return "No message is chosen."
+    return None if message.thread_id is not None else "The message has no thread."
+
+
+ACTIONS: tuple[Action, ...] = (
+    # Everywhere
+    *(
+        Action(f"go.{a.id}", a.key, a.title, a.tooltip, "app", f"area('{a.id}')", footer=False)
+        for a in AREAS
+    ),
+    Action("app.help", "question_mark", "Help", "Show or hide the keys of the focused pane.", "app"),
+    Action(
+        "app.palette",
+        "ctrl+p",
+        "Palette",
+        "Search every action and area by name.",
+        "app",
+        "command_palette",
+        palette=False,
+        priority=True,
+    ),
+    Action("app.jump", "colon", "Jump", "Go to an area, a thread or message by number, or a phone number.", "app",
+           when=connected),
+    Action("app.pause_updates", "p", "Pause", "Hold live updates still, or let them go on.", "app"),
+    Action("app.quit", "q,ctrl+c", "Quit", "Go back, or leave the console.", "app"),
+    # Overview
+    Action(
+        "overview.pause_ai",
+        "k",
+        "AI on/off",
+        "Kill switch: stop the AI from answering anything, or let it answer again.",
+        "overview",
+        mutates=True,
+    ),
+    Action(
+        "overview.migrate", "m", "Migrate", "Bring the database schema up to date.", "overview", mutates=True
+    ),
+    # Messages
+    Action("messages.filter", "slash", "Filter", "Filter by status, channel, tenant, provider, text or cost.",
+           "messages", when=connected),
+    Action("messages.replay", "r", "Replay", "Have the AI answer this message again.", "messages", mutates=True,
+           when=_replayable),
+    Action("messages.dry_run", "R", "Dry run", "Answer it with today's prompt and route, without sending.",
+           "messages", mutates=True, when=_inbound),
+    Action("messages.replay_all", "ctrl+r", "Replay all", "Replay every message the filter shows.", "messages",
+           mutates=True, footer=False),
+    Action("messages.take_over", "t", "Take over", "Stop the AI in this thread and answer it yourself.", "messages",
+           mutates=True, when=_with_thread),
+    Action("messages.copy", "y", "Copy", "Copy what is shown of this message.", "messages", when=chosen("message")),
+    Action("messages.export", "e", "Export", "Write this message with its trace to a file.", "messages",
+           when=chosen("message"), footer=False),
+    Action("messages.next_view", "right_square_bracket", "View", "Next view: trip, trace, JSON, prompt.",
+           "messages", when=chosen("message")),
+    Action("messages.last_view", "left_square_bracket", "View back", "The view before.", "messages",
+           when=chosen("message"), footer=False, palette=False),
+    # Lists
+    Action("list.down", "j,down", "Down", "One row down.", "list", "cursor(1)", footer=False, palette=False),
+    Action("list.up", "k,up", "Up", "One row up.", "list", "cursor(-1)", footer=False, palette=False),
+    Action("list.page_down", "ctrl+d,pagedown", "Page down", "One page down.", "list", "page(1)", footer=False,
+           palette=False),
+    Action("list.page_up", "ctrl+u,pageup", "Page up", "One page up.", "list", "page(-1)", footer=False,
+           palette=False),
+    Action("list.first", "g,home", "First", "The oldest row.", "list", "first", footer=False, palette=False),
+    Action("list.last", "G,end", "Last", "The newest row, and follow what comes.", "list", "last", footer=False,
+           palette=False),
+    Action("list.open", "enter", "Open", "Open the row.", "list", "open", footer=False, palette=False),
+)  # fmt: skip
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+
+def in_scope(scope: str) -> Iterator[Action]:
+    """The actions of a scope, in the order they are shown."""
+    return (action for action in ACTIONS if action.scope == scope)
+
+
+def bindings(scope: str) -> list[Any]:
+    """A scope's actions as Textual bindings, for a class's BINDINGS."""
+    return [
+        Binding(
+            action.key,
+            action.run or f"act('{action.id}')",
+            action.title,
+            show=action.footer,
+            tooltip=action.tooltip,
+            id=action.id,
+            priority=action.priority,
+        )
+        for action in in_scope(scope)
+    ]

@@ -1,0 +1,69 @@
+"""The areas: one line each, one screen each.
+
+To add an area: write `screens/<id>.py` with a subclass of `screens.area.AreaScreen` (and `<id>.tcss` beside
+it), add its line to `AREAS` and its actions to `actions.ACTIONS`. Its key, tab, palette entries, help and
+`:`-jump follow from that. The screen's module is imported when the area is first opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from console.screens.area import AreaScreen
+    from engine.observe.health import SystemHealth
+
+Badge = Callable[["SystemHealth"], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One area of the console."""
+
+    id: str
+    key: str
+    title: str
+    screen: str
+    """`module:Class` of its screen."""
+    tooltip: str
+    badge: Badge | None = None
+    """How many things in it want a person; shown on its tab unless 0."""
+
+    def open(self) -> AreaScreen:
+        """Its screen, new."""
+        module, _, name = self.screen.partition(":")
+        return cast("AreaScreen", getattr(import_module(module), name)())
+
+
+def _queued(health: SystemHealth, *wanted: tuple[str, str | None]) -> int:
+    """Rows in these (status, outcome) queues."""
+    return sum(queue.count for queue in health.queues if (queue.status, queue.outcome) in wanted)
+
+
+AREAS: tuple[Area, ...] = (
+    Area(
+        "overview",
+        "1",
+        "Overview",
+        "console.screens.overview:OverviewScreen",
+        "Whether messages are answered, and what is on its way.",
+        lambda health: len(health.blockers),
+    ),
+    Area(
+        "messages",
+        "3",
+        "Messages",
+        "console.screens.messages:MessagesScreen",
+        "Every message, live, with its trip, trace and cost.",
+        lambda health: _queued(health, ("inbound_error", None)),
+    ),
+)
+
+
+def area(name: str) -> Area | None:
+    """The area of this id, title or key, as somebody types it."""
+    wanted = name.strip().casefold()
+    return next((a for a in AREAS if wanted in (a.id, a.title.casefold(), a.key)), None)

@@ -1,0 +1,143 @@
+"""What stands behind the screens: settings, database, the embedded engine, the feed.
+
+All of it is slow to import or to reach, so it is opened in a thread after the first paint, step by step;
+`phase` says in words what is awaited. The engine runs in its own thread and event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Database, Feed
+    from engine.operator.audit import Operator
+    from engine.settings import Settings
+    from engine.supervisor import Engine
+
+DRAIN_SECONDS = 3.0
+"""Turns that do not end by then are handed back unanswered, and taken up by the next engine."""
+START_SECONDS = 30.0
+
+
+class Preferences:
+    """`[console]` of switchboard.toml."""
+
+    def __init__(self, table: dict[str, Any] | None = None) -> None:
+        table = table or {}
+        theme, keys = table.get("theme"), table.get("keys")
+        self.theme: str | None = theme if isinstance(theme, str) else None
+        self.keys: dict[str, str] = (
+            {str(k): v for k, v in keys.items() if isinstance(v, str)} if isinstance(keys, dict) else {}
+        )
+
+    @classmethod
+    def read(cls, path: Path | None) -> Preferences:
+        """Those of a file; none when it cannot be read, which loading the settings has said already."""
+        import tomllib
+
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        except (OSError, ValueError):
+            return cls()
+        console = table.get("console")
+        return cls(console if isinstance(console, dict) else None)
+
+
+@dataclass
+class Session:
+    """One console's way to one database."""
+
+    load: Callable[[], Settings]
+    """Reads the settings; called in a thread."""
+    with_engine: bool
+    read_only: bool = False
+    phase: str = "starting"
+    place: str = ""
+    """Where the database is, without its password."""
+    failure: str | None = None
+    """Why the session could not be opened, with the remedy."""
+    feed: Feed | None = None
+    operator: Operator | None = None
+    settings: Settings | None = None
+    engine: Engine | None = None
+    preferences: Preferences = field(default_factory=Preferences)
+    _database: Database | None = None
+    _feed: Feed | None = None
+    _closing: threading.Lock = field(default_factory=threading.Lock)
+
+    async def open(self, on_phase: Callable[[], None]) -> None:
+        """Open everything; `on_phase` is called whenever `phase`, `failure` or what is open has changed."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("reading settings", self._read_settings),
+            ("reaching the database", self._open_database),
+        ]
+        if self.with_engine:
+            steps.append(("starting the engine", self._start_engine))
+        for self.phase, step in steps:
+            on_phase()
+            self.failure = await asyncio.to_thread(_failure_of, self.phase, step)
+            if self.failure:
+                on_phase()
+                return
+        assert self._feed is not None
+        await self._feed.open()
+        self.feed, self.phase = self._feed, "open"
+        on_phase()
+
+    def _read_settings(self) -> None:
+        from engine.operator.audit import Operator
+        from engine.settings import config_file
+
+        self.settings = self.load()
+        self.preferences = Preferences.read(config_file())
+        self.operator = Operator.current(read_only=self.read_only)
+
+    def _open_database(self) -> None:
+        from engine.observe.feed import Database, Feed
+
+        assert self.settings is not None
+        self._database = Database.open(self.settings)
+        self.place = self._database.where
+        self._feed = Feed(self._database.dsn)
+
+    def _start_engine(self) -> None:
+        from engine.supervisor import Engine
+
+        assert self.settings is not None
+        assert self._database is not None
+        self.engine = Engine(self.settings, self._database, drain_seconds=DRAIN_SECONDS)
+        self.engine.start()
+        self.engine.wait_ready(START_SECONDS)
+
+    async def close_feed(self) -> None:
+        """Let go of the console's own connections."""
+        if self.feed is not None:
+            feed, self.feed = self.feed, None
+            await feed.close()
+
+    def stop(self, timeout: float = DRAIN_SECONDS + 1) -> None:
+        """Drain the engine and let go of the database. May be called from any thread, and twice."""
+        with self._closing:
+            if self.engine is not None:
+                self.engine.stop(timeout)
+                self.engine = None
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+
+def _failure_of(phase: str, step: Callable[[], None]) -> str | None:
+    """Run a step; what went wrong in words, with its remedy, or None."""
+    try:
+        step()
+    except Exception as error:
+        what, remedy = getattr(error, "what", None), getattr(error, "remedy", None)
+        if what and remedy:
+            return f"{what} {remedy}"
+        return f"{phase.capitalize()} failed: {type(error).__name__}: {error}"
+    return None

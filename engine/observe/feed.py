@@ -1,0 +1,142 @@
+"""What keeps a pane live: a poll at an interval, woken early by NOTIFY.
+
+One small pool and one LISTEN connection for a whole console. A flood of notifications costs no more than a
+poll every `CALM_SECONDS`; a database that went away is told as trouble, and found again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import psycopg
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from engine.database.connection import DatabaseError, Pool, connect, open_pool
+from engine.database.handle import Database
+from engine.text import one_line
+
+__all__ = ["Beat", "Database", "DatabaseError", "Feed", "Pool"]
+
+CHANNELS = ("et_inbound", "et_outbound", "et_settings")
+POOL_SIZE = 3
+EVERY_SECONDS = 1.0
+CALM_SECONDS = 0.4
+"""Polls woken by NOTIFY are at least this far apart."""
+AGAIN_SECONDS = 1.0
+"""Between two tries to reach a database that went away."""
+
+View = TypeVar("View")
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(Generic[View]):
+    """What a pane shows next: a view, or why there is none."""
+
+    view: View | None
+    trouble: str | None = None
+
+
+class Feed:
+    """The database as one console reads it, in the console's own event loop."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self.pool: Pool = open_pool(dsn, size=POOL_SIZE, application="switchboard console")
+        self.listening = False
+        self._ears: set[asyncio.Event] = set()
+        self._running = asyncio.Event()
+        self._running.set()
+        self._listener: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start; returns at once, connections come when they can."""
+        await self.pool.open(wait=False)
+        self._listener = asyncio.create_task(self._listen(), name="console listen")
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+        await self.pool.close(timeout=1)
+
+    @property
+    def paused(self) -> bool:
+        return not self._running.is_set()
+
+    def pause(self, on: bool) -> None:
+        """Hold every watch still, or let them go on at once."""
+        if on:
+            self._running.clear()
+        else:
+            self._running.set()
+            self.wake()
+
+    def wake(self) -> None:
+        """Have every watch look now: something was changed from here."""
+        for ear in self._ears:
+            ear.set()
+
+    async def watch(
+        self, load: Callable[[Pool], Awaitable[View]], *, every: float = EVERY_SECONDS
+    ) -> AsyncIterator[Beat[View]]:
+        """What `load` returns, whenever it differs from the last time; trouble likewise.
+
+        Looks every `every` seconds and when woken. Ends only when cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        ear = asyncio.Event()
+        self._ears.add(ear)
+        shown: Beat[View] | None = None
+        try:
+            while True:
+                await self._running.wait()
+                ear.clear()
+                begun = loop.time()
+                beat = await self._look(load)
+                if beat != shown:
+                    shown = beat
+                    yield beat
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(every if beat.trouble is None else AGAIN_SECONDS):
+                        await ear.wait()
+                await asyncio.sleep(max(0.0, begun + CALM_SECONDS - loop.time()))
+        finally:
+            self._ears.discard(ear)
+
+    async def _look(self, load: Callable[[Pool], Awaitable[View]]) -> Beat[View]:
+        try:
+            return Beat(await load(self.pool))
+        except (PoolTimeout, TooManyRequests):
+            return Beat(None, "The database gives no connection; trying again.")
+        except (psycopg.Error, OSError) as error:
+            said = one_line(str(error).strip() or type(error).__name__, 200)
+            return Beat(None, f"The database says: {said}")
+
+    async def _listen(self) -> None:
+        """Wake the watches on every notification, a whole batch of them at once."""
+        while True:
+            try:
+                async with await connect(self._dsn, "switchboard console listen") as connection:
+                    for channel in CHANNELS:
+                        await connection.execute(f"LISTEN {channel}".encode())
+                    self.listening = True
+                    self.wake()
+                    while True:
+                        async for _ in connection.notifies(stop_after=1):
+                            pass
+                        async for _ in connection.notifies(timeout=0):  # what came with it
+                            pass
+                        self.wake()
+                        await asyncio.sleep(CALM_SECONDS)
+            except (DatabaseError, psycopg.Error, OSError):
+                if self.listening:
+                    self.wake()
+            finally:
+                self.listening = False
+            await asyncio.sleep(AGAIN_SECONDS)

@@ -1,0 +1,304 @@
+"""The trip, end to end: a provider's row in, a reply out, and everything that may happen in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.model import AITrace
+from tests.support.trip import Trip, trip
+
+
+@pytest.fixture
+def world(dsn: str, tmp_path: Path) -> Iterator[Trip]:
+    with trip(dsn, tmp_path) as whole:
+        yield whole
+
+
+def test_a_row_of_core_columns_is_answered_and_dispatched(world: Trip) -> None:
+    world.start()
+    world.query(
+        "INSERT INTO et_messages (tenant_id, lead_id, channel, direction, text_content, delivery_status)"
+        " VALUES (1, 1, 'simulator', 'inbound', 'hello', 'received') RETURNING id"
+    )
+    message = world.one("SELECT * FROM et_messages WHERE direction = 'inbound'")
+    reply = world.until_sent(message["id"])
+    assert reply["thread_id"] == message["thread_id"]
+    assert reply["llm_provider"] == "uniapi"
+    assert reply["llm_model"] == "gemini-3-flash-preview"
+    assert reply["llm_total_tokens"] == reply["llm_prompt_tokens"] + reply["llm_completion_tokens"]
+    assert reply["llm_estimated_cost_usd"] > 0
+    trace = AITrace.model_validate(reply["raw_payload"]["ai_trace"])
+    assert trace.context_prompt is None
+    assert world.one("SELECT status FROM et_outbound_queue")["status"] == "sent"
+    assert [arrival.text for arrival in world.channel.arrivals()] == [reply["text_content"]]
+    turn = world.turn(message["id"])
+    assert turn["outcome"] == "replied"
+    assert turn["reply_message_id"] == reply["id"]
+    assert turn["started_at"] <= turn["context_at"] <= turn["answered_at"]
+    assert world.one("SELECT turns FROM et_usage_hourly")["turns"] == 1
+
+
+def test_a_stranger_becomes_a_lead_and_keeps_its_thread(world: Trip) -> None:
+    world.start()
+    first = world.insert("hello", sender="+420777", payload={"name": "Petra"})
+    world.until_sent(first)
+    second = world.insert("and again", sender="+420777")
+    world.until_sent(second)
+    assert world.message(first)["lead_id"] == world.message(second)["lead_id"] is not None
+    assert world.message(first)["thread_id"] == world.message(second)["thread_id"]
+    lead = world.one("SELECT * FROM et_leads")
+    assert lead["name"] == "Petra"
+    assert world.one("SELECT lead_id FROM et_lead_addresses WHERE address = '+420777'")["lead_id"] == lead["id"]
+
+
+def test_a_lead_under_a_foreign_number_does_not_stop_new_ones(world: Trip) -> None:
+    world.start()
+    known = world.insert("hi", sender="a", lead_id=1)
+    world.until_sent(known)
+    stranger = world.insert("hi", sender="b")
+    world.until_sent(stranger)
+    assert world.message(stranger)["lead_id"] not in (None, 1)
+
+
+def test_a_burst_is_answered_once_after_the_quiet_window(world: Trip) -> None:
+    world.quiet(0.6, 5)
+    world.start()
+    ids = [world.insert(text) for text in ("hello", "are you open", "on sunday?")]
+    world.until_sent(ids[-1])
+    assert [world.message(i)["delivery_status"] for i in ids] == ["inbound_ai_replied"] * 3
+    assert len(world.channel.arrivals()) == 1
+    prompt = world.llm.uniapi.calls[-1].body["messages"][-1]["content"]
+    assert prompt == "hello\nare you open\non sunday?"
+
+
+def test_the_quiet_window_is_capped(world: Trip) -> None:
+    world.quiet(0.5, 1.0)
+    world.start()
+    first = world.insert("one")
+    end = time.monotonic() + 2.0
+    while time.monotonic() < end:
+        time.sleep(0.3)
+        world.insert("and more")
+    assert world.message(first)["delivery_status"] == "inbound_ai_replied", "it waited for a silence that never came"
+
+
+def test_a_message_that_comes_while_the_model_thinks_restarts_the_turn_once(world: Trip) -> None:
+    world.quiet(0.1, 5)
+    world.llm.uniapi.latency_seconds = 0.6
+    world.start()
+    first = world.insert("I would like to order")
+    world.until_status(first, "inbound_processing")
+    time.sleep(0.2)
+    second = world.insert("two pizzas please")
+    world.until_sent(first)
+    assert world.message(second)["turn_head_id"] == first
+    assert len(world.channel.arrivals()) == 1
+    turn = world.turn(first)
+    assert len(turn["attempts"]) == 2
+    assert turn["cost_usd"] > world.reply_to(first)["llm_estimated_cost_usd"]  # type: ignore[index]
+
+
+def test_one_turn_a_thread_and_order_kept(world: Trip) -> None:
+    world.llm.uniapi.latency_seconds = 0.05
+    ids = [world.insert(f"question {n}", sender=f"p{n % 3}") for n in range(15)]
+    world.start()
+    for message_id in ids:
+        world.until_sent(message_id)
+    for thread in world.query("SELECT id FROM et_threads"):
+        rows = world.query(
+            "SELECT in_reply_to, sent_at FROM et_messages WHERE thread_id = %s AND direction = 'outbound' ORDER BY id",
+            thread["id"],
+        )
+        assert [row["in_reply_to"] for row in rows] == sorted(row["in_reply_to"] for row in rows)
+        assert [row["sent_at"] for row in rows] == sorted(row["sent_at"] for row in rows)
+
+
+def test_a_customer_who_asks_for_a_person_gets_one(world: Trip) -> None:
+    world.start()
+    asked = world.insert("can I talk to a real person please?")
+    row = world.until_status(asked, "inbound_human_takeover")
+    assert row["reason"] == "policy.human_requested"
+    assert world.one("SELECT owner, epoch FROM et_threads") == {"owner": "human", "epoch": 1}
+    after = world.insert("hello?")
+    assert world.until_status(after, "inbound_human_takeover")["reason"] == "takeover.owned"
+    assert not world.llm.uniapi.calls
+
+
+def test_stop_silences_and_start_speaks_again(world: Trip) -> None:
+    world.start()
+    world.until_sent(world.insert("hi"))
+    assert world.until_status(world.insert("STOP"), "inbound_human_takeover")["reason"] == "policy.opt_out"
+    assert world.until_status(world.insert("hm"), "inbound_human_takeover")["reason"] == "policy.opt_out"
+    world.until_sent(world.insert("START"))
+    world.until_sent(world.insert("hello again"))
+
+
+def test_an_old_message_is_left_to_a_person(world: Trip) -> None:
+    world.start()
+    old = world.insert("anyone?", created_at="2020-01-01")
+    assert world.until_status(old, "inbound_human_takeover")["reason"] == "policy.stale"
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"text": None}, "empty_message"),
+        ({"text": "hi", "lead_id": 5}, "lead_of_other_tenant"),
+        ({"text": "hi", "sender": None}, "no_sender"),
+    ],
+)
+def test_a_bad_row_is_an_error_of_its_own(world: Trip, columns: dict[str, object], reason: str) -> None:
+    world.query("INSERT INTO et_leads (id, tenant_id) OVERRIDING SYSTEM VALUE VALUES (5, 99) RETURNING id")
+    world.start()
+    sender = columns.pop("sender", "someone")
+    bad = world.insert(columns.pop("text"), sender=sender, **columns)  # type: ignore[arg-type]
+    good = world.insert("hello", sender="other")
+    assert world.until_status(bad, "inbound_error")["reason"] == reason
+    world.until_sent(good)
+
+
+def test_without_an_agent_a_person_answers(world: Trip) -> None:
+    world.start()
+    message = world.insert("hello", tenant_id=77)
+    assert world.until_status(message, "inbound_human_takeover")["reason"] == "policy.no_agent"
+
+
+@pytest.mark.parametrize("mode", ["401", "403", "429", "429-money", "500", "empty", "truncated", "reset", "huge"])
+def test_when_uniapi_fails_zai_answers(world: Trip, mode: str) -> None:
+    world.llm.uniapi.mode = mode
+    world.start()
+    message = world.insert("hello")
+    reply = world.until_sent(message)
+    assert reply["llm_provider"] == "zai"
+    assert reply["raw_payload"]["ai_trace"]["provider"] == "zai"
+    attempts = world.turn(message)["attempts"]
+    assert attempts[0]["provider"] == "uniapi"
+    assert not attempts[0]["ok"]
+    assert attempts[-1]["provider"] == "zai"
+    assert attempts[-1]["ok"]
+
+
+def test_when_uniapi_hangs_zai_answers_inside_the_deadline(world: Trip) -> None:
+    world.llm.uniapi.mode = "hang"
+    world.start(turn_deadline_seconds=4.0)
+    message = world.insert("hello")
+    reply = world.until_sent(message)
+    assert reply["llm_provider"] == "zai"
+    turn = world.turn(message)
+    assert (turn["answered_at"] - turn["started_at"]).total_seconds() < 4.5
+
+
+def test_when_nobody_answers_the_message_waits_and_is_answered_later(world: Trip) -> None:
+    world.llm.uniapi.mode = world.llm.zai.mode = "500"
+    world.start()
+    message = world.insert("hello")
+    world.until(lambda: world.query("SELECT FROM et_turns WHERE outcome = 'retry'"))
+    assert world.until_status(message, "received")["reason"].startswith("llm.")
+    world.query("UPDATE et_threads SET due_at = now() RETURNING id")
+    world.llm.uniapi.mode = world.llm.zai.mode = "ok"
+    world.until_sent(message)
+
+
+def test_the_prompt_is_recorded_only_when_asked_for(world: Trip) -> None:
+    world.setting("record_context_prompt", True)
+    world.start()
+    reply = world.until_sent(world.insert("hello"))
+    assert "hello" in reply["raw_payload"]["ai_trace"]["context_prompt"]
+    world.setting("record_context_prompt", False)
+    time.sleep(0.3)
+    reply = world.until_sent(world.insert("hello again"))
+    assert reply["raw_payload"]["ai_trace"]["context_prompt"] is None
+
+
+def test_routing_from_the_database_is_live_and_bad_routing_keeps_the_last_good_one(world: Trip) -> None:
+    engine = world.start()
+    world.setting("llm_routing_config", {"default": [{"provider": "zai", "model": "glm-4.7-flash"}]})
+    world.until(lambda: world.until_sent(world.insert("hi"))["llm_provider"] == "zai")
+    world.setting("llm_routing_config", {"default": [{"provider": "nobody", "model": "x"}]})
+    world.until(lambda: any(b.code == "llm.routing" for b in engine.snapshot().blockers))
+    assert world.until_sent(world.insert("hi"))["llm_provider"] == "zai"
+
+
+def test_the_kill_switch_stops_claims_and_nothing_is_lost(world: Trip) -> None:
+    world.setting("ai_paused", True)
+    engine = world.start()
+    message = world.insert("hello")
+    world.until(lambda: engine.snapshot().inbound_worker.state == "paused")
+    time.sleep(0.6)
+    assert world.message(message)["delivery_status"] == "received"
+    world.setting("ai_paused", False)
+    world.until_sent(message)
+
+
+def test_a_takeover_while_the_model_thinks_keeps_the_text_as_a_draft(world: Trip) -> None:
+    world.llm.uniapi.latency_seconds = 1.0
+    world.start()
+    message = world.insert("hello")
+    world.until_status(message, "inbound_processing")
+    world.until(lambda: world.llm.uniapi.calls)
+    world.query(
+        "WITH t AS (UPDATE et_threads SET owner = 'human', epoch = epoch + 1, holder = NULL, lease_until = NULL,"
+        " claim_token = claim_token + 1 RETURNING id) UPDATE et_messages m SET lease_until = NULL,"
+        " delivery_status = 'inbound_human_takeover' FROM t WHERE m.thread_id = t.id RETURNING m.id"
+    )
+    turn = world.until(lambda: world.query("SELECT * FROM et_turns"))[0]
+    assert turn["outcome"] == "drafted"
+    assert turn["draft"]
+    assert world.message(message)["delivery_status"] == "inbound_human_takeover"
+    assert world.reply_to(message) is None
+    assert world.channel.arrivals() == []
+
+
+def test_a_dropped_column_stops_claims_and_migration_brings_it_back(world: Trip) -> None:
+    engine = world.start()
+    world.until_sent(world.insert("before"))
+    world.connection.execute("ALTER TABLE et_messages DROP COLUMN llm_total_tokens")
+    dropped = time.monotonic()
+    world.until(lambda: any(b.code == "schema.column_missing" for b in engine.snapshot().blockers))
+    assert time.monotonic() - dropped < 5
+    waiting = world.insert("during")
+    time.sleep(1.0)
+    assert world.message(waiting)["delivery_status"] == "received"
+    from engine.database.migrations import migrate
+
+    assert migrate(world.dsn).ok
+    world.until_sent(waiting)
+    assert engine.snapshot().blockers == []
+
+
+def test_a_clean_stop_gives_back_what_it_holds(world: Trip) -> None:
+    world.llm.uniapi.mode = "hang"
+    world.start()
+    message = world.insert("hello")
+    world.until_status(message, "inbound_processing")
+    world.stop()
+    assert world.message(message)["delivery_status"] == "received"
+    assert world.message(message)["reason"] == "released"
+    world.llm.uniapi.mode = "ok"
+    world.start()
+    world.until_sent(message)
+
+
+def test_budget_is_reserved_before_the_call(world: Trip) -> None:
+    world.setting("daily_budget_usd", 0.06)
+    world.start()
+    world.llm.uniapi.latency_seconds = 0.5
+    ids = [world.insert("hello", sender=f"p{n}") for n in range(5)]
+    for message_id in ids:
+        world.until_status(message_id, "inbound_ai_replied", "inbound_human_takeover")
+    reasons = [world.message(message_id)["reason"] for message_id in ids]
+    assert reasons.count("policy.budget") == 4, "one reservation of 0.05 USD fits, and no other beside it"
+    assert len(world.llm.uniapi.calls) == 1
+
+
+def test_notify_lost_is_made_up_for_by_the_poll(world: Trip) -> None:
+    world.start()
+    world.connection.execute("ALTER TABLE et_messages DISABLE TRIGGER et_messages_mailbox")
+    message = world.insert("hello")
+    world.connection.execute("ALTER TABLE et_messages ENABLE TRIGGER et_messages_mailbox")
+    world.query("UPDATE et_threads SET due_at = now() RETURNING id")
+    world.until_sent(message)
