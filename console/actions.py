@@ -165,6 +165,11 @@ ACTIONS: tuple[Action, ...] = (
            "messages", when=chosen("message")),
     Action("messages.last_view", "left_square_bracket", "View back", "The view before.", "messages",
            when=chosen("message"), footer=False, palette=False),
+    # Panes of lines: no k here, an area may want it
+    Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
+           palette=False),
+    Action("pane.up", "up", "Up", "The line before.", "pane", "cursor(-1)", footer=False, palette=False),
+    Action("pane.open", "enter", "Open", "Go where the line leads.", "pane", "open", footer=False, palette=False),
     # Lists
     Action("list.down", "j,down", "Down", "One row down.", "list", "cursor(1)", footer=False, palette=False),
     Action("list.up", "k,up", "Up", "One row up.", "list", "cursor(-1)", footer=False, palette=False),

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MUTED = "$foreground 60%"
-STRONG = "bold"
-GOOD = "$text-success"
-WARN = "$text-warning"
-BAD = "$text-error"
-BUSY = "$text-primary"
-KEY = "$text-accent"
+#: Styles of text, by the component classes that `app.tcss` gives their colours.
+MUTED = ".muted"
+STRONG = ".strong"
+GOOD = ".good"
+WARN = ".warn"
+BAD = ".bad"
+BUSY = ".busy"
+KEY = ".key"
+LOOKS = frozenset({"muted", "strong", "good", "warn", "bad", "busy", "key"})
+"""To be among the COMPONENT_CLASSES of every screen, and of widgets that draw much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,8 +203,8 @@ class Settings(ChannelSettings):
             token = self.admin_token.get_secret_value() if self.admin_token else ""
             if len(token) < 43:  # 256 bits in base64url
                 raise ValueError(
-                    f"http_host {self.http_host} is open to the network, so SWITCHBOARD_ADMIN_TOKEN must hold "
-                    "at least 256 bits: make one with  "
+                    f"http_host {self.http_host} is open to the network, so SWITCHBOARD_ADMIN_TOKEN must "
+                    "hold at least 256 bits: make one with  "
                     "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
                 )
         return self

@@ -103,7 +103,7 @@ class Engine:
                 "et_outbound": lambda _: self._dispatcher.wake(),
                 "et_settings": lambda _: self._spawn(self._load_directory),
             },
-            on_gap=self._wake_all,
+            on_gap=lambda: self._spawn(self._load_directory),
         )
 
     def _inbound_worker(self) -> InboundWorker:

@@ -1,0 +1,1 @@
+"""The areas' screens and their dialogs."""

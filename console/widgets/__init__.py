@@ -1,0 +1,1 @@
+"""Widgets that draw nothing which has not changed."""

@@ -104,6 +104,8 @@ class FarEnd:
         self.zai = Script("zai", reply, latency_seconds)
         self.port = port
         """0 until `start` has taken a free one."""
+        self.connections = 0
+        """Accepted since start."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -175,6 +177,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._connections.add(self)
+        self._far.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)

@@ -52,8 +52,9 @@ def codes(blockers: list[Blocker]) -> list[str]:
 
 async def beat(db: Connection, told: EngineSnapshot, *, age: float = 0, stopped: bool = False) -> None:
     await db.execute(
-        "INSERT INTO et_engines (name, version, host, pid, started_at, simulated, snapshot, heartbeat_at, stopped_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, now() - make_interval(secs => %s), CASE WHEN %s THEN now() END)",
+        "INSERT INTO et_engines (name, version, host, pid, started_at, simulated, snapshot, heartbeat_at,"
+        " stopped_at) VALUES (%s, %s, %s, %s, %s, %s, %s, now() - make_interval(secs => %s),"
+        " CASE WHEN %s THEN now() END)",
         [
             told.name,
             told.version,
@@ -323,7 +324,8 @@ async def test_a_server_that_falls_silent_is_noticed_in_time(
 
 INSERT = (
     "INSERT INTO et_messages (tenant_id, channel, direction, text_content, delivery_status, raw_payload)"
-    " VALUES (1, 'simulator', 'inbound', 'hello', 'received', jsonb_build_object('from', %s::text)) RETURNING id"
+    " VALUES (1, 'simulator', 'inbound', 'hello', 'received', jsonb_build_object('from', %s::text))"
+    " RETURNING id"
 )
 
 
