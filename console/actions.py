@@ -25,8 +25,8 @@ class Host(Protocol):
     """What conditions may ask of the screen an action is bound on."""
 
     @property
-    def console(self) -> Any:
-        """The app."""
+    def app(self) -> Any:
+        """The `SwitchboardApp`."""
 
     def subject(self, kind: str) -> Any:
         """What the action would act on (`message`, `thread`, …), or None."""
@@ -70,16 +70,16 @@ class Action:
 
 
 def _may_act(host: Host) -> str | None:
-    if host.console.read_only:
+    if host.app.read_only:
         return "This console is read-only."
-    if not host.console.connected:
+    if not host.app.connected:
         return "There is no connection to the database yet."
     return None
 
 
 def connected(host: Host) -> str | None:
     """Needs the database."""
-    return None if host.console.connected else "There is no connection to the database yet."
+    return None if host.app.connected else "There is no connection to the database yet."
 
 
 def chosen(kind: str) -> Condition:

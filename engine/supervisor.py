@@ -25,7 +25,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine import __version__
 from engine.channels.registry import ChannelRegistry, build_channels
-from engine.database.connection import DatabaseError, Listener, Pool, fetch, open_pool, to_json
+from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
 from engine.database.handle import Database
 from engine.database.migrations import MigrationRun, Step, migrate, plan
@@ -149,7 +149,9 @@ class Engine:
             self._schedule(scheduler)
             scheduler.start()
             await self._beat()
-            log.info("engine.started", engine=self.name, database=self.database.where, http=self._http_address)
+            log.info(
+                "engine.started", engine=self.name, database=self.database.where, http=self._http_address
+            )
             self._ready.set()
             await self._stop.wait()
         finally:
@@ -227,7 +229,8 @@ class Engine:
             await self._dispatcher.drain(min(self._drain_seconds, self.settings.send_timeout_seconds))
             async with self._pool.connection() as connection:
                 await connection.execute(
-                    "UPDATE et_engines SET stopped_at = now(), heartbeat_at = now() WHERE name = %s", [self.name]
+                    "UPDATE et_engines SET stopped_at = now(), heartbeat_at = now() WHERE name = %s",
+                    [self.name],
                 )
         except (psycopg.Error, OSError) as error:
             log.warning("engine.unclean_stop", error=str(error))
@@ -242,7 +245,11 @@ class Engine:
     async def _serve_http(self) -> Callable[[], Awaitable[None]]:
         if not self.settings.http_enabled:
             return _nothing
-        from engine.http.api import admin_token, build_api, serve_http  # slow to import; engines without HTTP skip it
+        from engine.http.api import (
+            admin_token,
+            build_api,
+            serve_http,
+        )  # slow to import; engines without HTTP skip it
 
         app = build_api(self._pool, self.settings, self.snapshot, admin_token(self.settings))
         server = await serve_http(app, self.settings)
@@ -261,7 +268,10 @@ class Engine:
             if self._routing_blocker is None:
                 log.warning("routing.refused", error=str(error))
             self._routing_blocker = Blocker(
-                code="llm.routing", what=error.what, where="et_platform_settings.llm_routing_config", remedy=error.remedy
+                code="llm.routing",
+                what=error.what,
+                where="et_platform_settings.llm_routing_config",
+                remedy=error.remedy,
             )
         self._wake_all()
 

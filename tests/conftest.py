@@ -16,7 +16,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     import os
 
     for name in list(os.environ):
-        if name.startswith(("SWITCHBOARD_", "UNIAPI_", "ZAI_", "TELEGRAM_", "WHATSAPP_", "WAHA_", "EVOLUTION_")):
+        if name.startswith(
+            ("SWITCHBOARD_", "UNIAPI_", "ZAI_", "TELEGRAM_", "WHATSAPP_", "WAHA_", "EVOLUTION_")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("SWITCHBOARD_CONFIG", "/nonexistent/switchboard.toml")

@@ -43,6 +43,7 @@ from engine.channels.webhook import (
     items,
     mapping,
     moment,
+    our_id,
     read_json,
     words,
 )
@@ -52,7 +53,6 @@ from engine.text import clean_json, one_line
 
 SIGNATURE_HEADER = "X-Simulator-Signature"
 HEALTH_SECONDS = 5.0
-_LIMITS = {"webhook": True, "polling": False, "max_text": 4096}
 
 
 class SimulatorChannel:
@@ -177,12 +177,11 @@ def _receipt(account: str, item: Any) -> Receipt:
     provider_id = identifier(item["id"])
     if not provider_id:
         raise Unreadable("no id")
-    ours = item.get("message_id")
     error = mapping(item.get("error"))
     return Receipt(
         account=account,
         provider_message_id=provider_id,
-        message_id=ours if isinstance(ours, int) and not isinstance(ours, bool) else None,
+        message_id=our_id(item.get("message_id")),
         status=ReceiptStatus(item["status"]),
         at=moment(item.get("at")),
         error_code=identifier(error.get("code")) or None,

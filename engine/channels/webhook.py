@@ -90,6 +90,15 @@ def identifier(value: Any) -> str:
     return text if len(text) <= ID_LIMIT else ""
 
 
+def our_id(value: Any) -> int | None:
+    """One of our own ids that came back, as a number or its digits."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 19:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63:
+        return value
+    return None
+
+
 def moment(value: Any) -> datetime | None:
     """A Unix time in seconds or milliseconds, as a number or text; UTC. None when it is no plausible time."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

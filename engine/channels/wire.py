@@ -166,7 +166,12 @@ def send_error(error: Exception, *, request_started: bool | None = None) -> Send
 
 
 def unexpected(answer: Answer, who: str) -> SendError:
-    """An answer nobody documented. A client error says that nothing was taken; the rest leaves it open."""
+    """An answer nobody documented: a client error or a redirect took nothing, the rest leaves it open."""
     told = f"{who} answered {answer.status}" + (f": {answer.text}" if answer.text else ".")
-    refused = 400 <= answer.status < 500 and answer.status != 408
-    return SendError(SendFailure.PERMANENT if refused else SendFailure.UNKNOWN, told, code=str(answer.status))
+    if 300 <= answer.status < 400:
+        kind, told = SendFailure.CHANNEL_DOWN, f"{told} (a redirect: correct the base URL)"
+    elif 400 <= answer.status < 500 and answer.status != 408:
+        kind = SendFailure.PERMANENT
+    else:
+        kind = SendFailure.UNKNOWN
+    return SendError(kind, told, code=str(answer.status))

@@ -75,7 +75,9 @@ def conninfo(dsn: str, application: str) -> str:
 async def connect(dsn: str, application: str = "switchboard") -> Connection:
     """One autocommit connection. Raises DatabaseError with a remedy when there is none to be had."""
     try:
-        return await AsyncConnection.connect(conninfo(dsn, application), autocommit=True, row_factory=dict_row)
+        return await AsyncConnection.connect(
+            conninfo(dsn, application), autocommit=True, row_factory=dict_row
+        )
     except psycopg.Error as error:
         raise explain_connect_error(error, dsn) from None
 
@@ -129,7 +131,8 @@ def explain_connect_error(error: psycopg.Error, dsn: str) -> DatabaseError:
         )
     if "no pg_hba.conf entry" in said:
         return DatabaseError(
-            f"PostgreSQL does not let this machine in ({place}).", "Allow it in pg_hba.conf, or add ?sslmode=require."
+            f"PostgreSQL does not let this machine in ({place}).",
+            "Allow it in pg_hba.conf, or add ?sslmode=require.",
         )
     return DatabaseError(
         f"PostgreSQL cannot be reached: {place} ({said}).",

@@ -104,10 +104,13 @@ async def load_directory(connection: Connection, earlier: Directory | None = Non
         )
     ).fetchall()
     by_account = {
-        (row["tenant_id"], row["channel"], row["account"]): row["agent_id"] or by_workspace.get(row["workspace_id"], 0)
+        (row["tenant_id"], row["channel"], row["account"]): row["agent_id"]
+        or by_workspace.get(row["workspace_id"], 0)
         for row in accounts
     }
-    tenants = await (await connection.execute("SELECT id, daily_budget_usd, paused FROM et_tenants")).fetchall()
+    tenants = await (
+        await connection.execute("SELECT id, daily_budget_usd, paused FROM et_tenants")
+    ).fetchall()
     return Directory(
         settings=settings,
         agents=agents,
@@ -128,7 +131,9 @@ SELECT a.id, a.tenant_id, a.workspace_id, a.name, a.mode, v.version, v.prompt, v
 """
 
 
-def _platform_settings(raw: dict[str, Any], earlier: Directory | None) -> tuple[PlatformSettings, dict[str, str]]:
+def _platform_settings(
+    raw: dict[str, Any], earlier: Directory | None
+) -> tuple[PlatformSettings, dict[str, str]]:
     """Each key is judged alone: one bad value does not undo the others."""
     values: dict[str, Any] = {}
     bad: dict[str, str] = {}

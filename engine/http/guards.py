@@ -56,19 +56,19 @@ class Guards:
         send = _with_headers(send)
         headers = Headers(scope=scope)
         refusal = self._refusal(headers)
-        body = bytearray()
+        body = Body(receive)
         try:
             if refusal is None:
-                refusal = await self._read(body, receive)
+                refusal = await self._read(body)
             if refusal is None:
-                await self._app(scope, _replay(bytes(body), receive), send)
+                await self._app(scope, _replay(bytes(body.held), receive), send)
                 return
         except ClientDisconnect:
             return
         finally:
-            self._held -= len(body)
+            self._held -= len(body.held)
         if "expect" not in headers:
-            await _drain(receive)
+            await body.drain()
         await _refuse(send, *refusal)
 
     def _refusal(self, headers: Headers) -> tuple[int, str] | None:
@@ -82,25 +82,47 @@ class Guards:
             return TOO_LARGE
         return None
 
-    async def _read(self, body: bytearray, receive: Receive) -> tuple[int, str] | None:
-        """Fill `body`; or why it is not taken. Raises ClientDisconnect."""
+    async def _read(self, body: Body) -> tuple[int, str] | None:
+        """Take the body in; or why it is not taken. Raises ClientDisconnect."""
         try:
             async with asyncio.timeout(self._body_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    chunk = message.get("body", b"")
-                    body += chunk
+                while not body.ended:
+                    chunk = await body.next()
+                    body.held += chunk
                     self._held += len(chunk)
-                    if len(body) > self._body_bytes:
+                    if len(body.held) > self._body_bytes:
                         return TOO_LARGE
                     if self._held > HELD_BYTES:
                         return 503, "too much at once"
-                    if not message.get("more_body", False):
-                        return None
         except TimeoutError:
             return 408, "the body took too long"
+        return None
+
+
+class Body:
+    """A request's body as it comes in."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.held = bytearray()
+        self.ended = False
+        self._receive = receive
+
+    async def next(self) -> bytes:
+        """The next piece. Raises ClientDisconnect."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self.ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    async def drain(self) -> None:
+        """Read on for a while and keep nothing."""
+        left = DRAIN_BYTES
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while left > 0 and not self.ended:
+                    left -= len(await self.next())
 
 
 def hostname(value: str) -> str:
@@ -133,17 +155,6 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return with_headers
-
-
-async def _drain(receive: Receive) -> None:
-    left = DRAIN_BYTES
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

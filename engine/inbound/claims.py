@@ -183,7 +183,9 @@ async def renew_turns(
 ) -> set[int]:
     """Heartbeat: renew the leases and return the threads that are still ours."""
     threads, tokens = [c.thread_id for c in claims], [c.token for c in claims]
-    return {row["id"] for row in await fetch(connection, "renew_turns", engine, threads, tokens, lease_seconds)}
+    return {
+        row["id"] for row in await fetch(connection, "renew_turns", engine, threads, tokens, lease_seconds)
+    }
 
 
 async def release_turns(connection: Connection, *, engine: str, claims: Sequence[Claim]) -> int:

@@ -67,11 +67,14 @@ async def _store_lead(pool: Pool, claim: Claim) -> int:
 async def _checked(pool: Pool, claim: Claim) -> Claim:
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "SELECT tenant_id, name, opted_out_at IS NOT NULL AS out FROM et_leads WHERE id = %s", [claim.lead_id]
+            "SELECT tenant_id, name, opted_out_at IS NOT NULL AS out FROM et_leads WHERE id = %s",
+            [claim.lead_id],
         )
         row = await cursor.fetchone()
     if row is None:
-        raise UnresolvedMessage("lead_not_stored", f"Lead {claim.lead_id} is not stored.", "Replay the message.")
+        raise UnresolvedMessage(
+            "lead_not_stored", f"Lead {claim.lead_id} is not stored.", "Replay the message."
+        )
     known = replace(claim, lead_tenant_id=row["tenant_id"], lead_name=row["name"], opted_out=row["out"])
     return await resolve_lead(pool, known)
 

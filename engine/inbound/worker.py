@@ -147,7 +147,9 @@ class InboundWorker:
             result = TurnResult(TurnOutcome.RETRY, reason="database", error=str(error))
         except Exception as error:
             log.exception("turn.failed", message_id=claim.head_id)
-            result = TurnResult(TurnOutcome.ERROR, reason="runtime_error", error=f"{type(error).__name__}: {error}")
+            result = TurnResult(
+                TurnOutcome.ERROR, reason="runtime_error", error=f"{type(error).__name__}: {error}"
+            )
         result.started_at = claim.claimed_at
         return claim, result
 
@@ -244,5 +246,7 @@ class InboundWorker:
         if left:
             await asyncio.gather(*left, return_exceptions=True)
             async with self._pool.connection() as connection:
-                released = await claims.release_turns(connection, engine=self._engine, claims=list(left.values()))
+                released = await claims.release_turns(
+                    connection, engine=self._engine, claims=list(left.values())
+                )
             log.info("turns.released", turns=released)

@@ -57,7 +57,7 @@ def sorted_out(rows: Iterable[Row]) -> tuple[Acted, dict[str, Any]]:
     return Acted(done=done, skipped=skipped), before
 
 
-def subject(kind: str, ids: Sequence[int]) -> str:
+def named(kind: str, ids: Sequence[int]) -> str:
     """How the audit log names one or several rows, e.g. `message:7` or `messages:3`."""
     return f"{kind}:{ids[0]}" if len(ids) == 1 else f"{kind}s:{len(ids)}"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.database.connection import Pool, fetch
 from engine.model import OutboundStatus, Outcome
 from engine.operator.audit import Operator, acting, audit, rows
-from engine.operator.bulk import LIMIT, Acted, Progress, in_batches, sorted_out, subject
+from engine.operator.bulk import LIMIT, Acted, Progress, in_batches, named, sorted_out
 
 Act = Literal["retry", "resend", "cancel", "mark_sent"]
 """`resend` is `retry` of what may have arrived already, too."""
@@ -75,9 +75,10 @@ async def act_on_sends(
             name, *flags = _STATEMENTS[act]
             acted, before = sorted_out(await fetch(connection, name, ids, *flags))
             if acted.done:
-                subject_ = subject("send", acted.done)
                 after = {"queue_ids": acted.done}
-                await audit(connection, operator, f"send.{act}", subject_, before, after, note)
+                await audit(
+                    connection, operator, f"send.{act}", named("send", acted.done), before, after, note
+                )
             return acted
 
     operator.may_act()
@@ -89,19 +90,20 @@ async def act_on_matching(
 ) -> Acted:
     """Do `act` to every matching send that allows it. Raises BadInput when nothing matches, ReadOnly."""
     operator.may_act()
-    async with pool.connection() as connection:
-        found = await connection.execute(_MATCHING, _values(which))
-        ids = [row["id"] for row in await found.fetchall()]
+    ids = await _matching(pool, which)
     note = which.model_dump_json(exclude_none=True)
     return await act_on_sends(pool, operator, act, ids, progress=progress, note=note)
 
 
 async def count_sends(pool: Pool, which: SendFilter) -> int:
     """How many sends match, to be confirmed before a bulk act."""
+    return len(await _matching(pool, which))
+
+
+async def _matching(pool: Pool, which: SendFilter) -> list[int]:
     async with pool.connection() as connection:
-        found = await connection.execute(f"SELECT count(*) AS n FROM ({_MATCHING}) q", _values(which))
-        row = await found.fetchone()
-    return int(row["n"]) if row else 0
+        found = await connection.execute(_MATCHING, _values(which))
+        return [row["id"] for row in await found.fetchall()]
 
 
 _STATEMENTS: dict[Act, tuple[Any, ...]] = {
@@ -111,7 +113,7 @@ _STATEMENTS: dict[Act, tuple[Any, ...]] = {
     "mark_sent": ("mark_sends_sent",),
 }
 
-_MATCHING: LiteralString = """
+_MATCHING = """
 SELECT id FROM et_outbound_queue
  WHERE status = ANY(%(status)s)
    AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)

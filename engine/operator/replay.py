@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine.database.connection import Pool, fetch
 from engine.model import InboundStatus
 from engine.operator.audit import Operator, acting, audit, rows
-from engine.operator.bulk import LIMIT, Acted, Progress, in_batches, sorted_out, subject
+from engine.operator.bulk import LIMIT, Acted, Progress, in_batches, named, sorted_out
 
 REPLAYABLE = frozenset({InboundStatus.ERROR, InboundStatus.HUMAN_TAKEOVER})
 
@@ -72,7 +72,7 @@ async def requeue(
                     connection,
                     operator,
                     "replay",
-                    subject("message", acted.done),
+                    named("message", acted.done),
                     before,
                     {"status": InboundStatus.RECEIVED, "message_ids": acted.done},
                     note,
@@ -99,10 +99,7 @@ async def requeue_filter(
 
 async def count_matching(pool: Pool, which: ReplayFilter) -> int:
     """How many messages match, to be confirmed before they are replayed."""
-    async with pool.connection() as connection:
-        found = await connection.execute(f"SELECT count(*) AS n FROM ({_MATCHING}) m", _values(which))
-        row = await found.fetchone()
-    return int(row["n"]) if row else 0
+    return len(await matching(pool, which))
 
 
 async def matching(pool: Pool, which: ReplayFilter) -> list[int]:
@@ -112,7 +109,7 @@ async def matching(pool: Pool, which: ReplayFilter) -> list[int]:
         return [row["id"] for row in await found.fetchall()]
 
 
-_MATCHING: LiteralString = """
+_MATCHING = """
 SELECT id FROM et_messages
  WHERE direction = 'inbound' AND delivery_status = ANY(%(status)s)
    AND (%(channel)s::text IS NULL OR channel = %(channel)s)

@@ -21,7 +21,7 @@ from engine.channels.base import Channel, Outgoing, SendError, SendFailure
 from engine.channels.registry import ChannelRegistry, ChannelUnknown
 from engine.database.connection import Connection, Lane, Pool
 from engine.logs import get_logger
-from engine.model import Blocker, DispatcherSnapshot, Outcome, OutboundStatus
+from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
 from engine.outbound.queue import Send, SendResult
 from engine.outbound.retry import RetryPolicy
@@ -175,7 +175,9 @@ class OutboundDispatcher:
             return self._failed(send, "no_text", "The message has no text.")
         windowed = any(c.capabilities.window_24h for c in self._channels.accounts(send.channel))
         if windowed and (send.last_inbound_at is None or send.claimed_at - send.last_inbound_at > WINDOW):
-            return self._failed(send, "window_closed", "The customer's 24 h window is closed; a template is needed.")
+            return self._failed(
+                send, "window_closed", "The customer's 24 h window is closed; a template is needed."
+            )
         return None
 
     async def _through(self, channel: Channel, send: Send) -> SendResult:

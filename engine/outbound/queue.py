@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from engine.database.connection import Connection, Row, fetch, to_json
-from engine.model import Outcome, OutboundStatus
+from engine.model import OutboundStatus, Outcome
 
 
 @dataclass(frozen=True)

@@ -115,19 +115,25 @@ class ConversationAgentRuntime:
         result = TurnResult(TurnOutcome.ERROR, started_at=request.now)
         texts = [readable(message.text, message.kind) for message in request.new]
         if not any(texts):
-            return _failed(result, "empty_message", "The message has neither text nor a known kind of content.")
+            return _failed(
+                result, "empty_message", "The message has neither text nor a known kind of content."
+            )
         try:
             agent_policy = AgentPolicy.model_validate(request.agent.policy if request.agent else {})
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
-            return _failed(result, "bad_policy", f"The agent's policy is not valid: {problem['loc']}: {problem['msg']}")
+            return _failed(
+                result, "bad_policy", f"The agent's policy is not valid: {problem['loc']}: {problem['msg']}"
+            )
 
         result.opt_out = policy.opt_out_asked(texts)
         result.verdicts, block = policy.before(self._situation(request, texts, agent_policy))
         if block is None:
             block = await request.reserve()
             if block:
-                result.verdicts.append(Verdict(rule="budget", stage="before", verdict="block", detail=block.detail))
+                result.verdicts.append(
+                    Verdict(rule="budget", stage="before", verdict="block", detail=block.detail)
+                )
         if block:
             return _blocked(result, block)
         assert request.agent is not None  # the rule no_agent has passed
@@ -191,9 +197,13 @@ class ConversationAgentRuntime:
             context.stats["trimmed_to"] = shorter.stats["history_kept"]
             return shorter.messages
 
-        return await self.router.complete(TASK, context.messages, deadline=deadline, routing=routing, trim=trim)
+        return await self.router.complete(
+            TASK, context.messages, deadline=deadline, routing=routing, trim=trim
+        )
 
-    def _judge(self, result: TurnResult, agent: Agent, agent_policy: AgentPolicy, context: Context) -> TurnResult:
+    def _judge(
+        self, result: TurnResult, agent: Agent, agent_policy: AgentPolicy, context: Context
+    ) -> TurnResult:
         llm = result.llm
         assert llm is not None
         if llm.text is None:

@@ -95,7 +95,9 @@ def build_context(
         "cut_message_ids": [said.id for said in cut],
         "history_tokens": used,
         "history_budget": budget,
-        "prompt_tokens_estimated": sum(estimate_tokens(m.content) + MESSAGE_OVERHEAD_TOKENS for m in messages),
+        "prompt_tokens_estimated": sum(
+            estimate_tokens(m.content) + MESSAGE_OVERHEAD_TOKENS for m in messages
+        ),
         "estimate": "ascii/4 + other/1.5 + 4 a message",
         "burst": len(new),
         "human_stretch_ended": human_stretch_ended,

@@ -146,7 +146,9 @@ def _stale(situation: Situation) -> Block | None:
 
 
 def _window(situation: Situation) -> Block | None:
-    if situation.window_hours is None or situation.now - situation.oldest_new <= timedelta(hours=situation.window_hours):
+    if situation.window_hours is None or situation.now - situation.oldest_new <= timedelta(
+        hours=situation.window_hours
+    ):
         return None
     return Block("policy.window", f"the channel's {situation.window_hours:g} h window has closed")
 
@@ -163,11 +165,15 @@ def _loop_guard(situation: Situation) -> Block | None:
     hour_ago = situation.now - timedelta(hours=1)
     replies = sum(1 for said in situation.history if said.author == "ai" and said.created_at > hour_ago)
     if replies >= situation.replies_per_hour:
-        return Block("policy.loop_guard", f"the AI wrote {replies} replies here within an hour", hand_over=True)
+        return Block(
+            "policy.loop_guard", f"the AI wrote {replies} replies here within an hour", hand_over=True
+        )
     theirs = [said.text.strip() for said in situation.history if said.author == "customer"]
     recent = [*reversed(situation.texts), *theirs][: SAME_TEXT_LIMIT + 1]
     if len(recent) > SAME_TEXT_LIMIT and len({text.strip() for text in recent}) == 1 and len(recent[0]) > 20:
-        return Block("policy.loop_guard", "the same long text came over and over: a machine writes", hand_over=True)
+        return Block(
+            "policy.loop_guard", "the same long text came over and over: a machine writes", hand_over=True
+        )
     return None
 
 

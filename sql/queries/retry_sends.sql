@@ -15,14 +15,19 @@ WITH wanted AS MATERIALIZED (
       LEFT JOIN et_outbound_queue q ON q.id = a.id
       LEFT JOIN et_threads t ON t.id = q.thread_id
 ),
+locked AS MATERIALIZED (
+    SELECT q.id, w.epoch
+      FROM et_outbound_queue q JOIN wanted w ON w.id = q.id
+     WHERE w.obstacle IS NULL AND q.status = 'failed' AND (q.outcome IS DISTINCT FROM 'unknown' OR $2)
+     ORDER BY q.id
+       FOR UPDATE OF q
+),
 moved AS (
     UPDATE et_outbound_queue q
        SET status = 'queued', outcome = NULL, error_class = NULL, last_error = NULL, attempts = 0,
-           thread_epoch = CASE q.author WHEN 'ai' THEN coalesce(w.epoch, q.thread_epoch) ELSE q.thread_epoch END,
+           thread_epoch = CASE q.author WHEN 'ai' THEN coalesce(l.epoch, q.thread_epoch) ELSE q.thread_epoch END,
            send_started_at = NULL, finished_at = NULL, next_attempt_at = now(), updated_at = now()
-      FROM wanted w
-     WHERE q.id = w.id AND w.obstacle IS NULL AND q.status = 'failed'
-       AND (q.outcome IS DISTINCT FROM 'unknown' OR $2)
+      FROM locked l WHERE q.id = l.id
  RETURNING q.id, q.message_id
 ),
 mirrored AS (

@@ -70,14 +70,18 @@ def test_a_legacy_database_keeps_its_data_and_is_answered(empty_dsn: str) -> Non
     execute(empty_dsn, LEGACY)
     planned = plan(empty_dsn)
     assert any("ADD COLUMN llm_model" in text for text in planned.steps[1].statements)
-    assert value(empty_dsn, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'et_%'") == 1, "a plan changes nothing"
+    assert value(empty_dsn, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'et_%'") == 1, (
+        "a plan changes nothing"
+    )
     run = migrate(empty_dsn)
     assert run.ok, run.blockers
     assert any("campaign" in line for line in run.drift)
     assert any("raw_payload" in line for line in run.drift)
     assert value(empty_dsn, "SELECT count(*) FROM et_messages WHERE text_content LIKE 'old %'") == 20
     assert value(empty_dsn, "SELECT count(*) FROM et_threads WHERE due_at IS NOT NULL") == 10
-    assert value(empty_dsn, "SELECT pg_typeof(tenant_id)::text FROM et_messages LIMIT 1") == "integer", "left as it was"
+    assert value(empty_dsn, "SELECT pg_typeof(tenant_id)::text FROM et_messages LIMIT 1") == "integer", (
+        "left as it was"
+    )
 
 
 @pytest.mark.parametrize(

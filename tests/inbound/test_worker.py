@@ -52,7 +52,9 @@ def test_a_stranger_becomes_a_lead_and_keeps_its_thread(world: Trip) -> None:
     assert world.message(first)["thread_id"] == world.message(second)["thread_id"]
     lead = world.one("SELECT * FROM et_leads")
     assert lead["name"] == "Petra"
-    assert world.one("SELECT lead_id FROM et_lead_addresses WHERE address = '+420777'")["lead_id"] == lead["id"]
+    assert (
+        world.one("SELECT lead_id FROM et_lead_addresses WHERE address = '+420777'")["lead_id"] == lead["id"]
+    )
 
 
 def test_a_lead_under_a_foreign_number_does_not_stop_new_ones(world: Trip) -> None:
@@ -83,7 +85,9 @@ def test_the_quiet_window_is_capped(world: Trip) -> None:
     while time.monotonic() < end:
         time.sleep(0.3)
         world.insert("and more")
-    assert world.message(first)["delivery_status"] == "inbound_ai_replied", "it waited for a silence that never came"
+    assert world.message(first)["delivery_status"] == "inbound_ai_replied", (
+        "it waited for a silence that never came"
+    )
 
 
 def test_a_message_that_comes_while_the_model_thinks_restarts_the_turn_once(world: Trip) -> None:
@@ -167,7 +171,9 @@ def test_without_an_agent_a_person_answers(world: Trip) -> None:
     assert world.until_status(message, "inbound_human_takeover")["reason"] == "policy.no_agent"
 
 
-@pytest.mark.parametrize("mode", ["401", "403", "429", "429-money", "500", "empty", "truncated", "reset", "huge"])
+@pytest.mark.parametrize(
+    "mode", ["401", "403", "429", "429-money", "500", "empty", "truncated", "reset", "huge"]
+)
 def test_when_uniapi_fails_zai_answers(world: Trip, mode: str) -> None:
     world.llm.uniapi.mode = mode
     world.start()

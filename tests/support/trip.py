@@ -84,7 +84,9 @@ class Trip:
         return rows[0] if rows else None
 
     def turn(self, message_id: int) -> dict[str, Any]:
-        return self.query("SELECT * FROM et_turns WHERE message_id = %s ORDER BY id DESC LIMIT 1", message_id)[0]
+        return self.query(
+            "SELECT * FROM et_turns WHERE message_id = %s ORDER BY id DESC LIMIT 1", message_id
+        )[0]
 
     def until(self, condition: Callable[[], Any], what: str = "") -> Any:
         """The condition's value once it is true; fails after PATIENCE seconds."""
@@ -93,7 +95,9 @@ class Trip:
             if value := condition():
                 return value
             time.sleep(0.02)
-        rows = self.query("SELECT id, direction, delivery_status, reason, last_error FROM et_messages ORDER BY id")
+        rows = self.query(
+            "SELECT id, direction, delivery_status, reason, last_error FROM et_messages ORDER BY id"
+        )
         raise AssertionError(f"not within {PATIENCE} s: {what or condition}: {rows[-10:]}")
 
     def until_status(self, message_id: int, *statuses: str) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""Bodies of the Cloud API's webhooks: messages, statuses, and words from the WhatsApp Business app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from engine.channels.base import Inbound, Parsed, Receipt, ReceiptStatus
+from engine.channels.webhook import (
+    Collector,
+    Unreadable,
+    identifier,
+    items,
+    mapping,
+    moment,
+    our_id,
+    read_json,
+    words,
+)
+from engine.text import clean_json
+
+_STATUSES = {
+    "sent": ReceiptStatus.SENT,
+    "delivered": ReceiptStatus.DELIVERED,
+    "read": ReceiptStatus.READ,
+    "played": ReceiptStatus.READ,
+    "failed": ReceiptStatus.FAILED,
+}
+_IGNORED_TYPES = frozenset({"reaction", "system", "request_welcome"})
+_MEDIA = frozenset({"image", "audio", "video", "document", "sticker"})
+
+
+def parse(raw: bytes, numbers: Mapping[str, str]) -> Parsed:
+    """Everything in an authentic body, of all its arrays; `numbers` maps phone number ids to accounts."""
+    found = Collector()
+    try:
+        body = read_json(raw)
+    except ValueError:
+        found.quarantine("not JSON", raw)
+        return found.parsed()
+    if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
+        found.quarantine("no list of entries", body)
+        return found.parsed()
+    for entry in items(body.get("entry")):
+        found.each(items(mapping(entry).get("changes")), partial(_read_change, found, numbers))
+    return found.parsed()
+
+
+def _read_change(found: Collector, numbers: Mapping[str, str], change: Any) -> None:
+    if change["field"] not in {"messages", "smb_message_echoes"}:
+        found.ignored += 1
+        return
+    value = change["value"]
+    account = numbers.get(identifier(value["metadata"]["phone_number_id"]))
+    if account is None:
+        raise Unreadable("for a phone number that is not configured")
+    contacts = [mapping(contact) for contact in items(value.get("contacts"))]
+    found.each(items(value.get("messages")), partial(_read_message, found, account, contacts))
+    found.each(items(value.get("message_echoes")), partial(_read_echo, found, account))
+    found.each(items(value.get("statuses")), partial(_read_status, found, account))
+    for error in items(value.get("errors")):
+        found.quarantine("WhatsApp reports an error", error)
+
+
+def _read_message(found: Collector, account: str, contacts: list[dict[str, Any]], message: Any) -> None:
+    if not isinstance(message, dict):
+        raise Unreadable("a message that is no object")
+    if message.get("type") in _IGNORED_TYPES:
+        found.ignored += 1
+        return
+    address = identifier(message.get("from"))
+    contact = next((one for one in contacts if identifier(one.get("wa_id")) == address), {})
+    alias = identifier(contact.get("user_id"))
+    found.inbounds.append(
+        replace(
+            _inbound(account, address, message),
+            aliases=(alias,) if alias and alias != address else (),
+            profile_name=words(mapping(contact.get("profile")).get("name")) or None,
+        )
+    )
+
+
+def _read_echo(found: Collector, account: str, message: Any) -> None:
+    """A message that a person sent from the WhatsApp Business app on the same number."""
+    if not isinstance(message, dict):
+        raise Unreadable("an echo that is no object")
+    if message.get("type") in _IGNORED_TYPES:
+        found.ignored += 1
+        return
+    inbound = _inbound(account, identifier(message.get("to")), message)
+    found.inbounds.append(replace(inbound, from_me=True, by_api=False))
+
+
+def _inbound(account: str, address: str, message: dict[str, Any]) -> Inbound:
+    provider_id = identifier(message.get("id"))
+    if not address or not provider_id:
+        raise Unreadable("a message without sender or id")
+    kind, text = _content(message)
+    return Inbound(
+        account=account,
+        address=address,
+        provider_message_id=provider_id,
+        text=text,
+        provider_timestamp=moment(message.get("timestamp")),
+        kind=kind,
+        reply_to=identifier(mapping(message.get("context")).get("id")) or None,
+        raw=clean_json(message) | {"from": address},
+    )
+
+
+def _content(message: dict[str, Any]) -> tuple[str, str]:
+    """A message's kind and text."""
+    kind = words(message.get("type")) or "unsupported"
+    part = mapping(message.get(kind))
+    if kind == "text":
+        return "text", words(part.get("body"))
+    if kind == "button":
+        return "text", words(part.get("text")) or words(part.get("payload"))
+    if kind == "interactive":
+        answer = mapping(part.get(words(part.get("type"))))
+        return "text", words(answer.get("title")) or words(answer.get("body"))
+    if kind in _MEDIA:
+        return kind, words(part.get("caption")) or words(part.get("filename"))
+    if kind == "location":
+        return kind, ", ".join(filter(None, (words(part.get("name")), words(part.get("address")))))
+    if kind == "contacts":
+        names = (mapping(mapping(one).get("name")).get("formatted_name") for one in items(message.get(kind)))
+        return "contact", ", ".join(filter(None, map(words, names)))
+    if kind == "order":
+        return kind, words(part.get("text"))
+    return "unsupported", ""
+
+
+def _read_status(found: Collector, account: str, status: Any) -> None:
+    provider_id = identifier(status["id"])
+    if not provider_id:
+        raise Unreadable("a status without an id")
+    known = _STATUSES.get(status["status"])
+    if known is None:
+        found.ignored += 1
+        return
+    error = mapping(next(iter(items(status.get("errors"))), None))
+    text = words(mapping(error.get("error_data")).get("details")) or words(error.get("message"))
+    found.receipts.append(
+        Receipt(
+            account=account,
+            provider_message_id=provider_id,
+            message_id=our_id(status.get("biz_opaque_callback_data")),
+            status=known,
+            at=moment(status.get("timestamp")),
+            error_code=identifier(error.get("code")) or None,
+            error_text=text or words(error.get("title")) or None,
+        )
+    )

@@ -1,0 +1,143 @@
+"""Platform settings: read, checked, changed and put back. Engines take a change over at once."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine.database.connection import Pool, to_json
+from engine.database.directory import PlatformSettings
+from engine.operator.audit import BadInput, Operator, acting, audit, rows
+from engine.text import clean_json
+
+PROVIDERS = ("uniapi", "zai")
+"""Names that a routing may use."""
+ROUTING = "llm_routing_config"
+
+
+class Setting(BaseModel):
+    """One platform setting as it stands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    value: Any
+    """What is stored; where nothing is, the default."""
+    default: Any
+    stored: bool
+    problem: str | None = None
+    """Why engines refuse what is stored, and go on with the last good value."""
+    updated_by: str | None = None
+    updated_at: datetime | None = None
+
+
+async def get_settings(pool: Pool) -> dict[str, Setting]:
+    """Every known setting by its key."""
+    async with pool.connection() as connection:
+        found = await rows(connection, "SELECT key, value, updated_by, updated_at FROM et_platform_settings")
+    stored = {row["key"]: row for row in found}
+    defaults = PlatformSettings().model_dump(mode="json")
+    settings = {}
+    for key, default in defaults.items():
+        row = stored.get(key)
+        if row is None:
+            settings[key] = Setting(key=key, value=default, default=default, stored=False)
+            continue
+        settings[key] = Setting(
+            key=key,
+            value=row["value"],
+            default=default,
+            stored=True,
+            problem=_problem(key, row["value"]),
+            updated_by=row["updated_by"],
+            updated_at=row["updated_at"],
+        )
+    return settings
+
+
+async def set_setting(
+    pool: Pool, operator: Operator, key: str, value: Any, *, note: str | None = None
+) -> Any:
+    """Store a setting and return it as stored. The routing may be given as JSON text.
+
+    Raises BadInput, which says what is wrong with it (what was in force stays in force), ReadOnly.
+    """
+    operator.may_act()
+    checked = check_setting(key, value)
+    async with acting(pool, operator) as connection:
+        # The lock comes before the look: of two who change it at once, the second sees the first's.
+        await rows(connection, "LOCK TABLE et_platform_settings IN SHARE ROW EXCLUSIVE MODE")
+        before = await rows(connection, "SELECT value FROM et_platform_settings WHERE key = %s", key)
+        await rows(
+            connection,
+            """INSERT INTO et_platform_settings (key, value, updated_by) VALUES (%s, %s::jsonb, %s)
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_by = excluded.updated_by,
+                                                   updated_at = now()""",
+            key,
+            to_json(checked),
+            operator.name,
+        )
+        former = {"value": before[0]["value"]} if before else None
+        await audit(connection, operator, "setting.set", f"setting:{key}", former, {"value": checked}, note)
+    return checked
+
+
+async def reset_setting(pool: Pool, operator: Operator, key: str) -> bool:
+    """Go back to a setting's default; False when it was not set. Raises ReadOnly."""
+    async with acting(pool, operator) as connection:
+        gone = await rows(connection, "DELETE FROM et_platform_settings WHERE key = %s RETURNING value", key)
+        if gone:
+            former = {"value": gone[0]["value"]}
+            await audit(connection, operator, "setting.reset", f"setting:{key}", former, None)
+        return bool(gone)
+
+
+def check_setting(key: str, value: Any) -> Any:
+    """The value as it would be stored. Raises BadInput."""
+    if key not in PlatformSettings.model_fields:
+        known = ", ".join(PlatformSettings.model_fields)
+        raise BadInput(f"There is no setting {key!r}.", f"Known settings: {known}.")
+    if key == ROUTING:
+        return check_routing(value)
+    try:
+        checked = getattr(PlatformSettings(**{key: value}), key)
+    except ValidationError as error:
+        raise BadInput(f"{_told(error)}.", "What was in force stays in force.") from None
+    stored = checked.model_dump(mode="json") if isinstance(checked, BaseModel) else checked
+    if clean_json(stored) != stored:
+        raise BadInput(f"{key}: that is not a number to work with.", "What was in force stays in force.")
+    if key == "quiet_window" and stored["max_seconds"] < stored["seconds"]:
+        raise BadInput(
+            "quiet_window: max_seconds is less than seconds.",
+            "Let a burst wait at least as long as its window.",
+        )
+    return stored
+
+
+def check_routing(value: Any) -> Any:
+    """A routing as JSON, told apart from nonsense; None is the default routing. Raises BadInput."""
+    from engine.llm.routing import RoutingError, parse_routing  # its price tables make it slow to import
+
+    try:
+        parse_routing(value, PROVIDERS)
+    except RoutingError as error:
+        raise BadInput(error.what, error.remedy) from None
+    if isinstance(value, str | bytes):
+        value = json.loads(value) if value.strip() else None
+    return clean_json(value)
+
+
+def _problem(key: str, value: Any) -> str | None:
+    try:
+        check_setting(key, value)
+    except BadInput as error:
+        return error.what
+    return None
+
+
+def _told(error: ValidationError) -> str:
+    item = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(map(str, item['loc']))}: {item['msg']}"

@@ -1,0 +1,168 @@
+"""What becomes of a reply on its way to the customer, whatever the far end does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.demo.channel_far_end import Conduct
+from tests.support.trip import Trip, trip
+
+
+@pytest.fixture
+def world(dsn: str, tmp_path: Path) -> Iterator[Trip]:
+    with trip(dsn, tmp_path, send_timeout_seconds=1.5) as whole:
+        yield whole
+
+
+def until_queue(world: Trip, *statuses: str) -> dict[str, object]:
+    row: dict[str, object] = world.until(
+        lambda: world.query("SELECT * FROM et_outbound_queue WHERE status = ANY (%s)", list(statuses)),
+        f"the queue row is {statuses}",
+    )[0]
+    message = world.message(row["message_id"])  # type: ignore[arg-type]
+    assert message["delivery_status"] == row["status"], "the message mirrors its queue row"
+    return row
+
+
+@pytest.mark.parametrize(
+    ("conduct", "status", "outcome", "received"),
+    [
+        (Conduct.OK, "sent", "confirmed", 1),
+        (Conduct.SLOW, "sent", "confirmed", 1),
+        (Conduct.NO_ID, "accepted", "confirmed", 1),
+        (Conduct.REJECT, "failed", "rejected", 0),
+        (Conduct.HANG, "failed", "unknown", 1),
+        (Conduct.RESET, "failed", "unknown", 1),
+        (Conduct.TRUNCATED, "failed", "unknown", 1),
+        (Conduct.GARBAGE, "failed", "unknown", 1),
+        (Conduct.ERROR, "failed", "unknown", 1),
+    ],
+)
+def test_every_answer_has_its_outcome_and_nothing_is_sent_twice(
+    world: Trip, conduct: Conduct, status: str, outcome: str, received: int
+) -> None:
+    world.channel.next(conduct)
+    world.start()
+    world.insert("hello")
+    row = until_queue(world, "sent", "accepted", "failed")
+    assert (row["status"], row["outcome"]) == (status, outcome)
+    time.sleep(0.8)
+    assert len(world.channel.arrivals()) == received
+    assert world.channel.duplicates() == {}
+    message = world.message(row["message_id"])  # type: ignore[arg-type]
+    if status == "failed":
+        assert message["reason"].startswith(outcome)
+        assert message["last_error"]
+
+
+@pytest.mark.parametrize("conduct", [Conduct.RATE, Conduct.BUSY])
+def test_what_was_not_taken_is_tried_again(world: Trip, conduct: Conduct) -> None:
+    world.channel.retry_after = 0.2
+    world.channel.next(conduct, conduct)
+    world.start()
+    world.until_sent(world.insert("hello"))
+    assert world.one("SELECT attempts FROM et_outbound_queue")["attempts"] == 3
+    assert len(world.channel.arrivals()) == 1
+
+
+def test_after_the_last_try_it_is_failed(world: Trip) -> None:
+    world.channel.retry_after = 0.05
+    world.channel.mix({Conduct.BUSY: 1.0})
+    world.start(send_max_attempts=3, retry_base_seconds=0.05)
+    world.insert("hello")
+    row = until_queue(world, "failed")
+    assert (row["attempts"], row["outcome"], row["error_class"]) == (3, "rejected", "transient")
+
+
+def test_a_channel_that_is_down_keeps_its_messages_and_is_a_blocker(world: Trip) -> None:
+    world.channel.mix({Conduct.LOCKED_OUT: 1.0})
+    engine = world.start()
+    message = world.insert("hello")
+    world.until(lambda: any(b.code.startswith("channel.") for b in engine.snapshot().blockers))
+    row = until_queue(world, "retry_scheduled", "queued")
+    assert row["error_class"] == "channel_down"
+    world.channel.mix({})
+    engine._dispatcher.resume("simulator/default")
+    world.until_sent(message)
+    assert engine._dispatcher.snapshot.paused_channels == []
+
+
+def test_connections_refused_are_tried_again(world: Trip) -> None:
+    world.channel.refuse_connections()
+    world.start()
+    message = world.insert("hello")
+    row = until_queue(world, "retry_scheduled", "queued")
+    assert row["error_class"] == "not_sent"
+    world.channel.accept_connections()
+    world.until_sent(message)
+    assert len(world.channel.arrivals()) == 1
+
+
+def test_a_failed_send_does_not_hold_up_the_next_but_a_waiting_one_does(world: Trip) -> None:
+    world.channel.retry_after = 1.0
+    world.channel.next(Conduct.REJECT, Conduct.BUSY)
+    world.start()
+    ids = []
+    for text in ("one", "two", "three"):
+        ids.append(world.insert(text))
+        world.until_status(ids[-1], "inbound_ai_replied")
+    for message_id in ids[1:]:
+        world.until_sent(message_id)
+    rows = world.query("SELECT status FROM et_outbound_queue ORDER BY id")
+    assert [row["status"] for row in rows] == ["failed", "sent", "sent"]
+    assert [a.message_id for a in world.channel.arrivals()] == sorted(a.message_id for a in world.channel.arrivals())
+
+
+def test_a_reply_of_an_earlier_epoch_is_cancelled_not_sent(world: Trip) -> None:
+    world.start()
+    engine = world.engine
+    assert engine is not None
+    engine._dispatcher._paused["simulator/default"] = _forever()
+    message = world.insert("hello")
+    world.until_status(message, "inbound_ai_replied")
+    world.connection.execute("UPDATE et_threads SET owner = 'human', epoch = epoch + 1")
+    engine._dispatcher.resume("simulator/default")
+    row = until_queue(world, "failed")
+    assert row["outcome"] == "cancelled"
+    assert world.channel.arrivals() == []
+
+
+def test_an_engine_that_died_while_sending_leaves_an_unknown_outcome(world: Trip) -> None:
+    world.start()
+    world.stop()
+    world.insert("x")
+    world.query("UPDATE et_threads SET due_at = NULL RETURNING id")
+    thread = world.one("SELECT id FROM et_threads")["id"]
+    for started in (True, False):
+        message = world.query(
+            "INSERT INTO et_messages (tenant_id, thread_id, channel, direction, text_content, delivery_status, author)"
+            " VALUES (1, %s, 'simulator', 'outbound', 'hello', 'queued', 'human') RETURNING id",
+            thread,
+        )[0]["id"]
+        world.query(
+            "INSERT INTO et_outbound_queue (message_id, thread_id, channel) VALUES (%s, %s, 'simulator') RETURNING id",
+            message,
+            thread,
+        )
+        world.query(
+            "UPDATE et_outbound_queue SET status = 'processing', claim_token = 1, claimed_by = 'the dead',"
+            " lease_until = now() - interval '1 s', send_started_at = CASE WHEN %s THEN now() END"
+            " WHERE message_id = %s RETURNING id",
+            started,
+            message,
+        )
+        world.query("UPDATE et_messages SET delivery_status = 'processing' WHERE id = %s RETURNING id", message)
+    world.start(lease_seconds=2.0)
+    world.until(lambda: len(world.channel.arrivals()) == 1)
+    rows = world.query("SELECT status, outcome FROM et_outbound_queue ORDER BY id")
+    assert [(row["status"], row["outcome"]) for row in rows] == [("failed", "unknown"), ("sent", "confirmed")]
+
+
+def _forever() -> object:
+    from engine.outbound.dispatcher import Pause
+
+    return Pause(float("inf"), None)
