@@ -40,6 +40,8 @@ class Pause(NamedTuple):
 
     until: float
     blocker: Blocker | None
+    down: bool = False
+    """The account cannot send at all; else it was only told to go slower."""
 
 
 class OutboundDispatcher:
@@ -91,7 +93,8 @@ class OutboundDispatcher:
 
     def resume(self, route: str) -> None:
         """The account is well again: send what waits for it."""
-        if self._paused.pop(route, None):
+        if route in self._paused and self._paused[route].down:
+            del self._paused[route]
             log.info("channel.resumed", channel=route)
             self.wake()
 
@@ -235,7 +238,7 @@ class OutboundDispatcher:
 
     def _down(self, send: Send, error: SendError) -> SendResult:
         """The account cannot send: leave it alone, and keep the message for when it can."""
-        self._pause(send.route, error.retry_after or DOWN_SECONDS, error.blocker)
+        self._pause(send.route, error.retry_after or DOWN_SECONDS, error.blocker, down=True)
         return SendResult(
             send.queue_id,
             send.token,
@@ -245,8 +248,8 @@ class OutboundDispatcher:
             retry_seconds=1.0,
         )
 
-    def _pause(self, route: str, seconds: float, blocker: Blocker | None) -> None:
-        self._paused[route] = Pause(asyncio.get_running_loop().time() + seconds, blocker)
+    def _pause(self, route: str, seconds: float, blocker: Blocker | None, *, down: bool = False) -> None:
+        self._paused[route] = Pause(asyncio.get_running_loop().time() + seconds, blocker, down)
         log.warning("channel.paused", channel=route, seconds=seconds, why=blocker.what if blocker else "rate")
 
     @staticmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.demo.channel_far_end import Conduct
+from engine.outbound.dispatcher import Pause
 from tests.support.trip import Trip, trip
 
 
@@ -121,7 +122,8 @@ def test_a_reply_of_an_earlier_epoch_is_cancelled_not_sent(world: Trip) -> None:
     world.start()
     engine = world.engine
     assert engine is not None
-    engine._dispatcher._paused["simulator/default"] = _forever()
+    world.until(lambda: engine.snapshot().channels, "the first probe has passed")
+    engine._dispatcher._paused["simulator/default"] = Pause(float("inf"), None, down=True)
     message = world.insert("hello")
     world.until_status(message, "inbound_ai_replied")
     world.connection.execute("UPDATE et_threads SET owner = 'human', epoch = epoch + 1")
@@ -161,8 +163,3 @@ def test_an_engine_that_died_while_sending_leaves_an_unknown_outcome(world: Trip
     rows = world.query("SELECT status, outcome FROM et_outbound_queue ORDER BY id")
     assert [(row["status"], row["outcome"]) for row in rows] == [("failed", "unknown"), ("sent", "confirmed")]
 
-
-def _forever() -> object:
-    from engine.outbound.dispatcher import Pause
-
-    return Pause(float("inf"), None)
