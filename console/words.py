@@ -15,7 +15,7 @@ WARN = ".warn"
 BAD = ".bad"
 BUSY = ".busy"
 KEY = ".key"
-LOOKS = frozenset({"muted", "strong", "good", "warn", "bad", "busy", "key"})
+LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key")
 """To be among the COMPONENT_CLASSES of every screen, and of widgets that draw much."""
 
 

@@ -36,6 +36,7 @@ from engine.llm.router import Router, build_router
 from engine.llm.routing import RoutingError
 from engine.logs import get_logger
 from engine.model import Blocker, ComponentHealth, EngineSnapshot
+from engine.operator.takeover import release_due
 from engine.outbound.dispatcher import OutboundDispatcher
 from engine.outbound.receipts import apply_pending_receipts
 from engine.runtime.agent_runtime import ConversationAgentRuntime
@@ -50,6 +51,7 @@ PROBE_SECONDS = 15.0
 DIRECTORY_SECONDS = 30.0
 SWEEP_SECONDS = 30.0
 RECEIPTS_SECONDS = 5.0
+RELEASE_SECONDS = 5.0
 RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
 POOL_SIZE = 8
@@ -191,6 +193,7 @@ class Engine:
             (self._dispatcher.rescue, min(10.0, lease / 4)),
             (self._worker.sweep, SWEEP_SECONDS),
             (self._receipts, RECEIPTS_SECONDS),
+            (self._release_due, RELEASE_SECONDS),
             (self._load_directory, DIRECTORY_SECONDS),
             (self._router.probe, PROBE_SECONDS),
             (self._probe_channels, PROBE_SECONDS),
@@ -315,6 +318,10 @@ class Engine:
         for health in found:
             if health.state == "up":
                 self._dispatcher.resume(health.name)
+
+    async def _release_due(self) -> None:
+        """Hand threads back whose visible timer has run out."""
+        await release_due(self._pool)
 
     async def _receipts(self) -> None:
         await apply_pending_receipts(self._pool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events
 from textual.content import Content
@@ -50,7 +50,7 @@ def fit(content: Content, width: int, *, right: bool = False) -> Content:
 class Lines(Widget):
     """A pane of lines."""
 
-    COMPONENT_CLASSES = LOOKS | {"lines--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*LOOKS, "lines--cursor"}
     DEFAULT_CSS = """
     Lines {
         height: auto;

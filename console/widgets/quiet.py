@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -11,7 +13,7 @@ from console.words import LOOKS
 class Quiet(Static):
     """Wrapped text that changes rarely. Takes Content only, never markup."""
 
-    COMPONENT_CLASSES = LOOKS
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*LOOKS}
 
     def __init__(self, content: Content | None = None, *, id: str | None = None, classes: str | None = None) -> None:
         self._shown = content or Content("")

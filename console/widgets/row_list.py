@@ -117,7 +117,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         """The key of the newest row held."""
         return self._key(self._rows[-1]) if self._rows else None
 
-    def visible(self) -> Sequence[Row]:
+    def in_view(self) -> Sequence[Row]:
         """The rows on the screen now."""
         top = self.scroll_offset.y
         return self._rows[top : top + self.size.height]

@@ -10,7 +10,7 @@ are two fields, the one in force and the one before it, so that it can be replac
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +48,16 @@ class _Account(BaseModel):
     def secrets(self) -> list[SecretStr]:
         """Every secret of this account."""
         return [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
+
+
+class WebhookAccount(Protocol):
+    """An account whose webhooks are authenticated by secrets."""
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def webhook_secrets(self) -> tuple[SecretStr, ...]: ...
 
 
 def _live(*secrets: SecretStr | None) -> tuple[SecretStr, ...]:

@@ -266,6 +266,14 @@ class ChallengedChannel(Channel, Protocol):
         """The text to answer with. Raises WebhookRefused."""
 
 
+@runtime_checkable
+class ResolvingChannel(Channel, Protocol):
+    """A channel that knows people under several addresses, not all of which come with their messages."""
+
+    async def resolve(self, address: str, *, timeout: float) -> str | None:
+        """The address to prefer for the person at `address`, or None when there is no other. Never raises."""
+
+
 def channel_blocker(channel: Channel, code: str, what: str, remedy: str) -> Blocker:
     """A blocker of one account; `code` is short and stable, e.g. `auth`."""
     return Blocker(

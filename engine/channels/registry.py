@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 
+from engine.channels.accounts import WebhookAccount
 from engine.channels.base import DEFAULT_ACCOUNT, Channel
+from engine.channels.evolution import EvolutionChannel
 from engine.channels.simulator import SimulatorChannel
+from engine.channels.telegram import TelegramChannel
+from engine.channels.waha import WahaChannel
+from engine.channels.whatsapp_cloud import WhatsAppCloudChannel
 from engine.model import SwitchboardError
 from engine.settings import Settings
 
@@ -60,11 +65,31 @@ class ChannelRegistry:
 
 def build_channels(settings: Settings) -> ChannelRegistry:
     """Every channel account the settings name, and the simulator."""
-    secret = settings.simulator_webhook_secret
+    secret, found = settings.simulator_webhook_secret, settings.channels
     return ChannelRegistry(
         [
             SimulatorChannel(
                 base_url=settings.simulator_base_url, webhook_secrets=(secret,) if secret else ()
             ),
+            *(TelegramChannel(one) for one in found.telegram),
+            *(
+                WhatsAppCloudChannel(one, _siblings(one, found.whatsapp_cloud, "phone_number_id"))
+                for one in found.whatsapp_cloud
+            ),
+            *(WahaChannel(one, _siblings(one, found.waha, "session")) for one in found.waha),
+            *(EvolutionChannel(one, _siblings(one, found.evolution, "instance")) for one in found.evolution),
         ]
     )
+
+
+def _siblings(own: WebhookAccount, accounts: Iterable[WebhookAccount], known_as: str) -> dict[str, str]:
+    """Accounts whose webhooks may come in at `own`'s URL: those that share a secret with it.
+
+    Maps what the far end calls them to their names here.
+    """
+    secrets = {secret.get_secret_value() for secret in own.webhook_secrets}
+    return {
+        getattr(one, known_as): one.account
+        for one in accounts
+        if secrets & {secret.get_secret_value() for secret in one.webhook_secrets}
+    }

@@ -136,7 +136,9 @@ class WahaChannel:
         return waha_webhook.parse(raw, self._sessions)
 
     async def resolve(self, address: str, *, timeout: float) -> str | None:
-        """The phone address behind a LID, or None when WAHA does not know it. Never raises."""
+        """The phone address behind a LID, or None when WAHA does not know it."""
+        if not jid.is_lid(address):
+            return None
         path = f"/api/{self._settings.session}/lids/{quote(address, safe='')}"
         try:
             answer = await self._call("GET", path, timeout)

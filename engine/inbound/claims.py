@@ -43,6 +43,8 @@ class Claim:
     lead_tenant_id: int | None
     lead_name: str | None
     opted_out: bool
+    asked_for: bool
+    """An operator replayed it or handed it back: it is answered however old it is."""
     claimed_at: datetime
 
     @property
@@ -146,6 +148,7 @@ def claim_of(row: Row) -> Claim:
         lead_tenant_id=row["lead_tenant_id"],
         lead_name=row["lead_name"],
         opted_out=row["opted_out_at"] is not None,
+        asked_for=row["asked_for"],
         claimed_at=row["claimed_at"],
     )
 
@@ -159,9 +162,11 @@ def _new_message(item: dict[str, Any]) -> NewMessage:
 
 async def extend_turn(connection: Connection, *, engine: str, claim: Claim) -> list[NewMessage]:
     """Take the messages that came since the claim into the running turn; none when the claim was lost."""
-    rows = await fetch(
-        connection, "extend_turn", engine, claim.thread_id, claim.token, claim.head_id, BURST_LIMIT
-    )
+    async with connection.transaction():
+        await connection.execute("SELECT FROM et_threads WHERE id = %s FOR UPDATE", [claim.thread_id])
+        rows = await fetch(
+            connection, "extend_turn", engine, claim.thread_id, claim.token, claim.head_id, BURST_LIMIT
+        )
     return [_new_message(row) for row in rows]
 
 

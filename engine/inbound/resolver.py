@@ -116,7 +116,7 @@ class Resolver:
             history=claim.history,
             human_until=claim.human_until,
             window_hours=self._window_hours(claim.channel),
-            max_age_hours=settings.max_message_age_hours,
+            max_age_hours=None if claim.asked_for else settings.max_message_age_hours,
             record_context_prompt=settings.record_context_prompt,
             reserve=self._reserve(claim) if reserve else _free,
         )

@@ -162,7 +162,7 @@ class InboundWorker:
         completion = Completion(
             claim=claim,
             result=result,
-            kind=TurnKind.LIVE,
+            kind=TurnKind.REPLAY if claim.asked_for else TurnKind.LIVE,
             agent_id=agent.id if agent else None,
             agent_version=agent.version if agent else None,
             simulated=self._simulated or claim.channel == "simulator",

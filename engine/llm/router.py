@@ -178,8 +178,8 @@ class Router:
         while (failure := await self._attempt(turn, route, request, until)) is not None:
             if failure.failure is FailureClass.CONTENT and not turn.attempts[-1].skipped:
                 return True
-            cure = None if turn.attempts[-1].skipped else _cure(failure)
-            if cure is None or cure in cured:
+            cure = _cure(failure)
+            if cure is None or cure in cured or not self._is_open_to_calls(route):
                 return False
             cured.add(cure)
             better = await self._cured(cure, request, turn, failure.timed_out and fallback, until)

@@ -20,12 +20,12 @@ from engine.operator.bulk import LIMIT, Acted, Progress, in_batches, named, sort
 REPLAYABLE = frozenset({InboundStatus.ERROR, InboundStatus.HUMAN_TAKEOVER})
 
 
-class ReplayFilter(BaseModel):
+class MessageFilter(BaseModel):
     """Which inbound messages; every condition given must hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    status: frozenset[InboundStatus] = frozenset({InboundStatus.ERROR})
+    status: frozenset[InboundStatus] = frozenset(InboundStatus)
     channel: str | None = None
     tenant_id: int | None = None
     thread_id: int | None = None
@@ -35,6 +35,12 @@ class ReplayFilter(BaseModel):
     """How the reason begins, e.g. `llm.` or `policy.stale`."""
     limit: int = Field(LIMIT, ge=1, le=LIMIT)
     """The oldest ones first."""
+
+
+class ReplayFilter(MessageFilter):
+    """Which inbound messages, of those that can be replayed."""
+
+    status: frozenset[InboundStatus] = frozenset({InboundStatus.ERROR})
 
     @field_validator("status")
     @classmethod
@@ -97,12 +103,12 @@ async def requeue_filter(
     )
 
 
-async def count_matching(pool: Pool, which: ReplayFilter) -> int:
-    """How many messages match, to be confirmed before they are replayed."""
+async def count_matching(pool: Pool, which: MessageFilter) -> int:
+    """How many messages match, to be confirmed before anything is done to them."""
     return len(await matching(pool, which))
 
 
-async def matching(pool: Pool, which: ReplayFilter) -> list[int]:
+async def matching(pool: Pool, which: MessageFilter) -> list[int]:
     """The ids of matching messages, the oldest first."""
     async with pool.connection() as connection:
         found = await connection.execute(_MATCHING, _values(which))
@@ -121,5 +127,5 @@ SELECT id FROM et_messages
  ORDER BY id LIMIT %(limit)s"""
 
 
-def _values(which: ReplayFilter) -> dict[str, Any]:
+def _values(which: MessageFilter) -> dict[str, Any]:
     return {**which.model_dump(), "status": sorted(which.status)}

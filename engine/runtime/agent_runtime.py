@@ -55,7 +55,8 @@ class TurnRequest:
     human_until: datetime | None
     """When the last stretch in which a person answered ended."""
     window_hours: float | None
-    max_age_hours: float
+    max_age_hours: float | None
+    """Older messages are left to a person; None: none is too old."""
     record_context_prompt: bool
     reserve: Callable[[], Awaitable[Block | None]]
     """Sets money aside for the call; a block when the cap does not allow it."""

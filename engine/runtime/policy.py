@@ -89,7 +89,7 @@ class Situation:
     opted_out: bool
     window_hours: float | None
     """Hours after the customer's last message in which the channel lets us answer; None: always."""
-    max_age_hours: float
+    max_age_hours: float | None
     replies_per_hour: int
     human_phrases: Sequence[str]
 
@@ -139,7 +139,7 @@ def _opt_out(situation: Situation) -> Block | None:
 
 def _stale(situation: Situation) -> Block | None:
     age = situation.now - situation.oldest_new
-    if age <= timedelta(hours=situation.max_age_hours):
+    if situation.max_age_hours is None or age <= timedelta(hours=situation.max_age_hours):
         return None
     hours = age.total_seconds() / 3600
     return Block("policy.stale", f"it had waited {hours:.1f} h, longer than {situation.max_age_hours:g} h")

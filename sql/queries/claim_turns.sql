@@ -3,12 +3,18 @@
 -- A thread owned by a person gives no turn: its messages are parked as inbound_human_takeover.
 -- A message that was tried before is taken alone, so that a bad one cannot hold up its burst.
 WITH due AS MATERIALIZED (
-    SELECT id, owner, epoch, claim_token + 1 AS token
+    SELECT id, owner, epoch, claim_token + 1 AS token, last_inbound_at
       FROM et_threads
      WHERE due_at <= now() AND holder IS NULL
      ORDER BY due_at
      LIMIT $2
        FOR UPDATE SKIP LOCKED
+),
+overtaken AS MATERIALIZED (
+    -- A message was committed between this statement's snapshot and the lock: it is not seen here, so the
+    -- thread stays due.
+    SELECT d.id FROM due d JOIN et_threads t ON t.id = d.id
+     WHERE t.last_inbound_at IS DISTINCT FROM d.last_inbound_at
 ),
 open_messages AS MATERIALIZED (
     SELECT d.id AS thread_id, m.id, m.attempts,
@@ -43,15 +49,16 @@ taken AS (
      WHERE m.id = c.id AND m.delivery_status = 'received'
  RETURNING m.id, m.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.created_at, m.provider_message_id,
            left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
-           m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name
+           m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name,
+           m.reason IN ('replay', 'handed_back') AS asked_for
 ),
 held AS (
     UPDATE et_threads t
        SET holder = CASE WHEN b.messages > 0 AND d.owner = 'ai' THEN $1 END,
            lease_until = CASE WHEN b.messages > 0 AND d.owner = 'ai' THEN now() + make_interval(secs => $3) END,
            claim_token = d.token,
-           due_at = CASE WHEN b.left_over > 0 THEN now() END,
-           burst_started_at = CASE WHEN b.left_over > 0 THEN now() END
+           due_at = CASE WHEN b.left_over > 0 OR d.id IN (SELECT id FROM overtaken) THEN now() END,
+           burst_started_at = CASE WHEN b.left_over > 0 OR d.id IN (SELECT id FROM overtaken) THEN now() END
       FROM due d
       LEFT JOIN LATERAL (
            SELECT count(*) FILTER (WHERE c.id IS NOT NULL) AS messages,
@@ -64,12 +71,12 @@ held AS (
 )
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
        t.epoch, t.claim_token AS token, t.human_until, m.head_id, m.attempts, m.messages, m.sender, m.sender_name,
-       l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
+       m.asked_for, l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
        coalesce(h.history, '[]') AS history
   FROM held t
   JOIN LATERAL (
        SELECT min(head_id) AS head_id, max(attempts) AS attempts, max(lead_id) AS lead_id,
-              max(sender) AS sender, max(sender_name) AS sender_name,
+              max(sender) AS sender, max(sender_name) AS sender_name, coalesce(bool_or(asked_for), false) AS asked_for,
               json_agg(json_build_object('id', id, 'text', text_content, 'kind', kind, 'created_at', created_at,
                                          'provider_message_id', provider_message_id) ORDER BY id) AS messages
          FROM taken WHERE thread_id = t.id AND owner = 'ai') m ON m.head_id IS NOT NULL

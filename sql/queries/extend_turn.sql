@@ -1,9 +1,9 @@
 -- A message came while the model was thinking: take it, and what else is open, into the running turn.
+-- The caller has locked the thread in a statement before: what was committed until then is seen here.
 -- $1 engine  $2 thread  $3 token  $4 head message  $5 messages at most
 WITH held AS (
     SELECT id FROM et_threads
      WHERE id = $2 AND claim_token = $3 AND holder = $1 AND owner = 'ai'
-       FOR UPDATE
 ),
 more AS (
     SELECT m.id FROM et_messages m JOIN held h ON h.id = m.thread_id

@@ -32,7 +32,9 @@ class HandClock:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.start = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-        self.clock = Clock(now=lambda: self.start + timedelta(seconds=self.seconds), monotonic=lambda: self.seconds)
+        self.clock = Clock(
+            now=lambda: self.start + timedelta(seconds=self.seconds), monotonic=lambda: self.seconds
+        )
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
@@ -80,3 +82,10 @@ async def ask(router: Router, seconds: float = 20.0, **options: object) -> LLMRe
     deadline = asyncio.get_running_loop().time() + seconds
     messages = options.pop("messages", ASK)
     return await router.complete("conversation", messages, deadline=deadline, **options)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another thread brings about."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the far end's thread has no event of this loop
+            await asyncio.sleep(0.005)

@@ -157,7 +157,9 @@ def test_the_reset_of_a_quota_is_found_in_the_text(message: str, expected: datet
 def test_a_quota_failure_carries_its_reset() -> None:
     found = failure("zai", 429, {"error": {"code": "1310", "message": "reset at 2026-11-25 00:00:00"}})
     assert found.reset_at == datetime(2026, 11, 24, 16, tzinfo=UTC)
-    assert failure("zai", 429, {"error": {"code": "1302", "message": "at 2026-11-25 00:00:00"}}).reset_at is None
+    assert (
+        failure("zai", 429, {"error": {"code": "1302", "message": "at 2026-11-25 00:00:00"}}).reset_at is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,8 +195,12 @@ def test_a_prompt_that_is_too_long_is_known_by_its_code(code: str) -> None:
         st.binary(max_size=200),
         st.recursive(
             st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
-            lambda inner: st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["error", "message", "code", "type", "id"]), inner, max_size=4),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["error", "message", "code", "type", "id"]), inner, max_size=4
+                )
+            ),
             max_leaves=8,
         ).map(lambda data: json.dumps(data).encode()),
     ),

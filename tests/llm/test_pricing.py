@@ -76,7 +76,9 @@ def test_unknown_usage_has_no_price(counts: tuple[int | None, int | None]) -> No
 
 def test_cached_tokens_cost_less() -> None:
     used = usage(1_000_000, 0, **cached(400_000))
-    assert price("zai", "glm-4.7", used, at=AT) == Decimal("0.6") * Decimal("0.6") + Decimal("0.4") * Decimal("0.11")
+    assert price("zai", "glm-4.7", used, at=AT) == Decimal("0.6") * Decimal("0.6") + Decimal("0.4") * Decimal(
+        "0.11"
+    )
 
 
 @pytest.mark.parametrize("tokens", [5_000_000, 10**30])
@@ -146,7 +148,9 @@ def test_an_override_prices_even_what_is_free() -> None:
 def test_kept_rates_give_what_the_table_gives(maker: str, model: str, prompt: int) -> None:
     at = datetime(2026, 11, 22, 17, 45, tzinfo=UTC)
     asked = genai_prices.Usage(input_tokens=prompt, cache_read_tokens=100, output_tokens=500)
-    expected = genai_prices.calc_price(asked, model, provider_id=maker, genai_request_timestamp=at).total_price
+    expected = genai_prices.calc_price(
+        asked, model, provider_id=maker, genai_request_timestamp=at
+    ).total_price
     for _ in range(2):
         assert price("uniapi", model, usage(prompt, 500, **cached(100)), at=at) == expected
 
@@ -159,13 +163,21 @@ def test_a_price_is_that_of_its_day() -> None:
 
 def test_what_is_not_sold_by_the_token_has_no_price() -> None:
     """An embedding model has no output price: pricing a chat with it would say 0 for the answer."""
-    assert genai_prices.calc_price(genai_prices.Usage(output_tokens=5), "gpt-transcribe", provider_id="openai")
+    assert genai_prices.calc_price(
+        genai_prices.Usage(output_tokens=5), "gpt-transcribe", provider_id="openai"
+    )
     assert price("uniapi", "gpt-transcribe", usage(0, 5), at=AT) is None
 
 
 @pytest.mark.parametrize(
     ("model", "maker"),
-    [("o1", "openai"), ("o4-mini", "openai"), ("gpt4all", "openai"), ("glmish", None), ("kimi-k2", "moonshotai")],
+    [
+        ("o1", "openai"),
+        ("o4-mini", "openai"),
+        ("gpt4all", "openai"),
+        ("glmish", None),
+        ("kimi-k2", "moonshotai"),
+    ],
 )
 def test_the_maker_is_told_by_the_name(model: str, maker: str | None) -> None:
     assert family_of(model) == maker

@@ -1,0 +1,264 @@
+"""SwitchboardApp: areas as modes, one session behind them, and a way out that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events, work
+from textual.app import App
+from textual.binding import BindingType
+from textual.keys import format_key
+from textual.reactive import reactive
+from textual.worker import Worker, WorkerState
+
+from console.actions import BY_ID, bindings
+from console.areas import AREAS, area
+from console.clock import Clock
+from console.leaving import Exit
+from console.session import Session
+from console.themes import THEMES, starting_theme
+from console.widgets.status_bar import Status
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Pool
+    from engine.observe.health import SystemHealth
+    from engine.settings import Settings
+
+PULSE_SECONDS = 2.0
+"""How often the status bar looks."""
+
+
+class SwitchboardApp(App[int], inherit_bindings=False):
+    """The console."""
+
+    TITLE = "Switchboard"
+    CSS_PATH = "app.tcss"
+    MODES = {a.id: a.open for a in AREAS}  # noqa: RUF012 - Textual's way
+    DEFAULT_MODE = AREAS[0].id
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-broad")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall")]  # noqa: RUF012
+    SUSPENDED_SCREEN_CLASS = ""
+    COMMANDS: ClassVar[set[Any]] = {*App.COMMANDS, lambda: _palette()}
+
+    status: reactive[Status] = reactive(Status(), init=False)
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        clock: Clock | None = None,
+        low_bandwidth: bool = False,
+        demo: object | None = None,
+    ) -> None:
+        theme, ansi = starting_theme(low_bandwidth)
+        super().__init__(ansi_color=ansi)
+        for own in THEMES:
+            self.register_theme(own)
+        self.theme = theme
+        self.session = session
+        self.clock = clock or Clock()
+        self.low_bandwidth = low_bandwidth
+        self.demo = demo
+        self.animation_level = "none"
+
+    # What the areas ask
+
+    @property
+    def read_only(self) -> bool:
+        return self.session.read_only
+
+    @property
+    def connected(self) -> bool:
+        return self.session.feed is not None
+
+    def pace(self, seconds: float) -> float:
+        """An interval, doubled where bytes are dear."""
+        return seconds * 2 if self.low_bandwidth else seconds
+
+    def key_name(self, key: str) -> str:
+        """A key as people write it."""
+        return format_key(key)
+
+    def subject(self, kind: str) -> Any:
+        """The app itself has nothing to act on; its areas do."""
+        return None
+
+    # Opening and staying up to date
+
+    def on_mount(self) -> None:
+        self.set_interval(2, self._tick, name="clock")
+        self.call_after_refresh(self.open_session)
+
+    @work(exclusive=True, exit_on_error=False, group="session")
+    async def open_session(self) -> None:
+        """Reach the database and start the engine, after the first paint."""
+        await self.session.open(self._phase_changed)
+        if self.session.feed is not None:
+            self._prefer()
+            self.pulse()
+            for screen in self.screen_stack:
+                screen.post_message(events.ScreenResume())
+
+    def _phase_changed(self) -> None:
+        session = self.session
+        self._status(phase=session.phase, place=session.place, failure=session.failure)
+
+    def _prefer(self) -> None:
+        """Take over theme and keys of switchboard.toml."""
+        preferences = self.session.preferences
+        if preferences.theme in self.available_themes and not self.no_color and not self.low_bandwidth:
+            self.theme = preferences.theme
+        unknown = sorted(set(preferences.keys) - set(BY_ID))
+        if unknown:
+            self.notify(f"[console.keys] names unknown actions: {', '.join(unknown)}", markup=False)
+        if preferences.keys:
+            self.set_keymap(preferences.keys)
+
+    @work(exclusive=True, exit_on_error=False, group="pulse")
+    async def pulse(self) -> None:
+        """Keep the status bar and the tabs up to date, in every area."""
+        feed = self.session.feed
+        assert feed is not None
+        async for beat in feed.watch(_health, every=self.pace(PULSE_SECONDS)):
+            if beat.view is None:
+                self._status(trouble=beat.trouble)
+                continue
+            self.clock.sync(beat.view.checked_at)
+            self._status(health=beat.view, trouble=None)
+
+    def _status(self, **changes: Any) -> None:
+        health: SystemHealth | None = changes.get("health", self.status.health)
+        self.status = replace(
+            self.status,
+            **changes,
+            ai_paused=health is not None and any(w.code == "ai.paused" for w in health.warnings),
+            read_only=self.read_only,
+            minute=self.clock.minute(),
+        )
+
+    def watch_status(self, status: Status) -> None:
+        tell = getattr(self.screen, "tell", None)
+        if tell is not None:
+            tell(status)
+
+    def _tick(self) -> None:
+        if self.clock.minute() != self.status.minute:
+            self._status()
+
+    def on_resize(self, event: events.Resize) -> None:
+        from console.screens import too_small
+
+        fits = event.size.width >= too_small.WIDTH and event.size.height >= too_small.HEIGHT
+        if not fits and not isinstance(self.screen, too_small.TooSmall):
+            self.push_screen(too_small.TooSmall())
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            from console.screens.guarded import failed
+
+            failed(self, event.worker)
+            if event.worker.group == "pulse":
+                self.set_timer(PULSE_SECONDS, self.pulse)
+
+    # Acts of the app itself
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "act":
+            return None if BY_ID[str(parameters[0])].why_not(self) else True
+        return True
+
+    async def action_act(self, action_id: str) -> None:
+        """Run `act_<name>` of an action of the app's scope."""
+        from textual._callback import invoke
+
+        await invoke(getattr(self, f"act_{BY_ID[action_id].name}"))
+
+    def action_area(self, name: str) -> None:
+        """Go to an area."""
+        if name in self.MODES:
+            self.switch_mode(name)
+
+    def act_help(self) -> None:
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def act_pause_updates(self) -> None:
+        feed = self.session.feed
+        if feed is not None:
+            feed.pause(not feed.paused)
+            self._status(paused=feed.paused)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_jump(self) -> None:
+        from console.screens.jump import Jump
+
+        wanted = await self.push_screen_wait(Jump())
+        if wanted:
+            await self.jump(wanted)
+
+    async def jump(self, wanted: str) -> None:
+        """Go where somebody typed to."""
+        found = area(wanted)
+        if found is not None:
+            self.switch_mode(found.id)
+            return
+        from console.jumping import go
+
+        await go(self, wanted)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_quit(self) -> None:
+        back = getattr(self.screen, "back", None)
+        if back is not None and back():
+            return
+        if self.session.engine is not None:
+            from console.screens.confirm import Confirm
+
+            detail = "The engine in this console stops with it; messages wait until one runs again."
+            if not await self.push_screen_wait(Confirm("Leave Switchboard?", detail, yes="Leave", no="Stay")):
+                return
+        self.exit(0)
+
+    async def action_quit(self) -> None:
+        """Textual's own quit, from its palette."""
+        self.act_quit()
+
+    async def on_unmount(self) -> None:
+        await self.session.close_feed()
+
+
+async def _health(pool: Pool) -> SystemHealth:
+    from engine.observe.health import system_health
+
+    return await system_health(pool)
+
+
+def _palette() -> Any:
+    from console.palette import ActionCommands
+
+    return ActionCommands
+
+
+def run_console(
+    settings: Settings | Callable[[], Settings],
+    *,
+    with_engine: bool,
+    read_only: bool,
+    low_bandwidth: bool = False,
+    demo: object | None = None,
+) -> int:
+    """Run the console until the person leaves it; returns the exit code.
+
+    `settings` may be a function that loads them: it is then called after the first paint, in a thread.
+    """
+    load = settings if callable(settings) else lambda: settings
+    session = Session(load, with_engine=with_engine, read_only=read_only)
+    app = SwitchboardApp(session, low_bandwidth=low_bandwidth, demo=demo)
+    with Exit(app, session) as leaving:
+        code = app.run()
+    return leaving.code if leaving.code is not None else code or app.return_code or 0

@@ -1,0 +1,44 @@
+"""Where a `:` leads: `thread 12`, `message 345`, a phone number, or a customer's name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from console.app import SwitchboardApp
+
+_NUMBERED = re.compile(r"(?P<kind>t|thread|m|msg|message)?\s*[#:]?\s*(?P<id>\d{1,18})", re.IGNORECASE)
+
+
+async def go(app: SwitchboardApp, wanted: str) -> None:
+    """Open what was meant, or say that nothing of the kind exists."""
+    from engine.observe import views
+
+    assert app.session.feed is not None
+    pool = app.session.feed.pool
+    match = _NUMBERED.fullmatch(wanted.strip())
+    kind = (match["kind"] or "").lower()[:1] if match else ""
+    if match and kind == "m":
+        await open_message(app, int(match["id"]))
+        return
+    thread_id = int(match["id"]) if match and kind == "t" else None
+    if thread_id is None:
+        thread_id = await views.find_thread(pool, wanted)
+    if thread_id is None:
+        app.notify(f"Nothing found for “{wanted[:60]}”.", severity="warning", markup=False)
+        return
+    await open_thread(app, thread_id)
+
+
+async def open_thread(app: SwitchboardApp, thread_id: int) -> None:
+    """Show a conversation: in the Inbox where there is one, else its messages."""
+    name = "inbox" if "inbox" in app.MODES else "messages"
+    await app.switch_mode(name)
+    await getattr(app.screen, "open_thread")(thread_id)  # noqa: B009 - of whichever area it is
+
+
+async def open_message(app: SwitchboardApp, message_id: int) -> None:
+    """Show a message with its trip."""
+    await app.switch_mode("messages")
+    await getattr(app.screen, "open_message")(message_id)  # noqa: B009

@@ -1,0 +1,87 @@
+"""The way out: whatever ends the console, the engine is drained and the terminal is given back, within 5 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from console.app import SwitchboardApp
+    from console.session import Session
+
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGINT")
+LAST_SECONDS = 4.7
+RESET = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[<u\x1b[?7h\x1b[0m"
+
+
+class Exit:
+    """Ends the console on a signal. A terminal that takes no bytes, or a hung loop, does not hold it up.
+
+    Handlers are Python's own rather than the loop's: they run even while the loop waits for the terminal.
+    """
+
+    def __init__(self, app: SwitchboardApp, session: Session) -> None:
+        self._app, self._session = app, session
+        self._attributes: Any = None
+        self._done = threading.Event()
+        self._before: dict[int, Any] = {}
+        self.code: int | None = None
+        """128 + the signal that ended the console."""
+
+    def __enter__(self) -> Self:
+        try:
+            import termios
+
+            self._attributes = termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
+        except (ImportError, OSError, ValueError):
+            self._attributes = None
+        except Exception:  # termios.error: standard input is no terminal
+            self._attributes = None
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The terminal is restored by now; the engine drains in plain sight."""
+        try:
+            self._session.stop()
+        finally:
+            self._done.set()
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.code is not None:
+            return
+        self.code = 128 + number
+        threading.Thread(target=self._leave, name="console leaving", daemon=True).start()
+
+    def _leave(self) -> None:
+        drain = threading.Thread(target=self._session.stop, name="console draining", daemon=True)
+        drain.start()
+        loop = self._app._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._app.exit, self.code)
+        if not self._done.wait(LAST_SECONDS):
+            self._force()
+
+    def _force(self) -> None:
+        """The loop did not come back: restore what can be restored without it, and go."""
+        try:
+            import termios
+
+            if self._attributes is not None:
+                termios.tcsetattr(0, termios.TCSANOW, self._attributes)
+            os.set_blocking(2, False)
+            os.write(2, RESET.encode())
+        except Exception:  # noqa: S110 - nothing is left to tell
+            pass
+        os._exit(self.code or 1)

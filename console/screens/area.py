@@ -1,0 +1,157 @@
+"""The frame of every area: status bar, tabs, the area itself, its keys.
+
+An area's screen says what it wants to know and how to show it:
+
+    class JournalScreen(AreaScreen):
+        AREA = "journal"
+        BINDINGS = bindings("journal")
+        CSS_PATH = "journal.tcss"
+
+        def compose_area(self) -> ComposeResult: ...
+        async def load(self, pool: Pool) -> JournalView: ...   # a frozen dataclass; every second, and on NOTIFY
+        def show(self, view: JournalView) -> None: ...          # only when it differs from the last one
+        def subject(self, kind: str) -> object | None: ...      # what actions act on
+        async def act_export(self) -> None: ...                 # one method for each of its actions
+
+`load` runs in the console's event loop and must only read, through `engine.observe`. It runs while the area
+is on the screen and no dialog covers it. Acts go through `self.do`, which shows refusals as toasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from textual import events, work
+from textual._callback import invoke
+from textual.app import ComposeResult
+
+from console.actions import BY_ID, Action
+from console.screens.guarded import Guarded
+from console.widgets.area_tabs import AreaTabs
+from console.widgets.footer import KeyBar
+from console.widgets.status_bar import Status, StatusBar
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Pool
+
+Done = TypeVar("Done")
+
+
+class AreaScreen(Guarded[None]):
+    """One area."""
+
+    AREA: ClassVar[str]
+    """Its id in `areas.AREAS`, and the scope of its actions."""
+    EVERY: ClassVar[float] = 1.0
+    """Seconds between two looks at the database."""
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar()
+        yield AreaTabs(self.AREA)
+        yield from self.compose_area()
+        yield KeyBar(self.AREA)
+
+    def compose_area(self) -> ComposeResult:
+        """The widgets between tabs and keys."""
+        raise NotImplementedError
+
+    async def load(self, pool: Pool) -> Any:
+        """What the area shows, read from the database."""
+        return None
+
+    def show(self, view: Any) -> None:
+        """Show what `load` returned."""
+
+    def subject(self, kind: str) -> Any:
+        """What an action on a `kind` would act on, or None."""
+        return None
+
+    def back(self) -> bool:
+        """Close what is open in the area; False when nothing is."""
+        return False
+
+    # Live
+
+    @work(exclusive=True, exit_on_error=False, group="poll")
+    async def poll(self) -> None:
+        """Keep the area live until it is left."""
+        feed = self.switchboard.session.feed
+        if feed is None:
+            return
+        async for beat in feed.watch(self.load, every=self.switchboard.pace(self.EVERY)):
+            if beat.trouble is None:
+                self.show(beat.view)
+            else:
+                self.trouble(beat.trouble)
+
+    def trouble(self, what: str) -> None:
+        """The area cannot be read now; what it shows stays. The status bar tells of a lost database."""
+        if self.switchboard.connected and self.switchboard.status.trouble is None:
+            self.say(what, title="Not up to date", bad=True)
+
+    def on_screen_resume(self) -> None:
+        self.tell(self.switchboard.status)
+        self.poll()
+
+    def on_screen_suspend(self) -> None:
+        self.workers.cancel_group(self, "poll")
+
+    def tell(self, status: Status) -> None:
+        """Show how the installation does."""
+        if not self.is_mounted:
+            return
+        self.query_one(StatusBar).tell(status)
+        if status.health is not None:
+            self.query_one(AreaTabs).tell(status.health)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.tell(self.switchboard.status))
+
+    # Actions
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "act":
+            return None if BY_ID[str(parameters[0])].why_not(self) else True
+        return True
+
+    async def action_act(self, action_id: str) -> None:
+        await self.perform(action_id)
+
+    async def perform(self, action_id: str) -> None:
+        """Do what an action says, or say why not. For keys, footer, palette and help alike."""
+        action = BY_ID[action_id]
+        reason = action.why_not(self)
+        if reason:
+            self.say(reason, title=action.title, bad=True)
+        elif action.run:
+            await self.run_action(action.run if action.scope != "app" else f"app.{action.run}")
+        else:
+            await invoke(getattr(self.app if action.scope == "app" else self, f"act_{action.name}"))
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that did nothing: when its action is greyed out, say why."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and not active.enabled and active.binding.id in BY_ID:
+            action = BY_ID[active.binding.id]
+            self.say(action.why_not(self) or "", title=action.title, bad=True)
+            event.stop()
+
+    def key_of(self, action: Action) -> str:
+        """The key of an action as it is shown, remapped or not."""
+        remapped = self.switchboard.session.preferences.keys.get(action.id, action.key)
+        return self.switchboard.key_name(remapped.split(",")[0])
+
+    async def do(self, act: Awaitable[Done]) -> Done | None:
+        """Await an act; a refusal becomes a toast and None. Whatever is on the screen is read again."""
+        try:
+            return await act
+        except Exception as error:
+            what, remedy = getattr(error, "what", None), getattr(error, "remedy", None)
+            if what is None or remedy is None:
+                raise
+            self.say(f"{what} {remedy}", title="Not done", bad=True)
+            return None
+        finally:
+            if self.switchboard.session.feed is not None:
+                self.switchboard.session.feed.wake()

@@ -1,0 +1,55 @@
+"""What every screen of ours shares: looks for text, and workers that fail without taking the console down."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from textual.screen import ModalScreen, Screen
+from textual.worker import Worker, WorkerState
+
+from console.sanitise import cell
+from console.words import LOOKS
+
+if TYPE_CHECKING:
+    from console.app import SwitchboardApp
+
+log = logging.getLogger("console.workers")
+Answer = TypeVar("Answer")
+
+
+class Guarded(Screen[Answer]):
+    """A screen whose failing workers become a toast and a line in the journal."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*LOOKS}
+
+    @property
+    def switchboard(self) -> SwitchboardApp:
+        """The app, by its own type."""
+        return cast("SwitchboardApp", self.app)
+
+    def say(self, text: str, *, title: str = "", bad: bool = False) -> None:
+        """A toast. The text may hold foreign words; it is sanitised and never parsed."""
+        self.notify(
+            cell(text, limit=500).plain, title=title, severity="warning" if bad else "information", markup=False
+        )
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            failed(self, event.worker)
+
+
+class Dialog(Guarded[Answer], ModalScreen[Answer]):
+    """A dialog over an area."""
+
+
+def failed(host: Any, worker: Worker[Any]) -> None:
+    """Tell of a failed worker; what the engine explains is said in its words."""
+    error = worker.error
+    what, remedy = getattr(error, "what", None), getattr(error, "remedy", None)
+    if what and remedy:
+        message = f"{what} {remedy}"
+    else:
+        message = f"{type(error).__name__}: {error}"
+        log.error("worker %s failed", worker.group, exc_info=error)
+    host.notify(cell(message, limit=500).plain, title="Not done", severity="error", markup=False)

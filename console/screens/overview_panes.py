@@ -1,0 +1,162 @@
+"""What each pane of the Overview says, as lines: from health and today's figures, no widget involved.
+
+Nothing here changes while nothing happens: no running ages where a state will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from console.sanitise import cell
+from console.widgets.lines import Line, fit, heading
+from console.words import BAD, BUSY, GOOD, HEALTH, KEY, MUTED, OUTCOME, UNSEEN, WARN, Look, age, count, look
+
+if TYPE_CHECKING:
+    from engine.model import Blocker, ComponentHealth
+    from engine.observe.health import SystemHealth
+    from engine.observe.reading import EngineState, QueueState
+
+#: Blockers and warnings by the beginning of their code: the key that clears or shows them.
+REMEDY_KEYS = (
+    ("schema", "m", "overview.migrate"),
+    ("ai.paused", "k", "overview.pause_ai"),
+)
+NAME = 16
+
+
+def readiness(health: SystemHealth, most: int = 6) -> list[Line]:
+    """Ready, or each blocker with its remedy and the key that does it; then what is worth knowing."""
+    lines = []
+    if not health.blockers:
+        lines.append(Line(Content.assemble(("● Ready. ", GOOD), ("Inbound messages are answered.", MUTED))))
+    for blocker in health.blockers[:most]:
+        lines += _blocker(blocker, "✗", BAD)
+    for warning in health.warnings[: max(1, most - len(health.blockers))]:
+        lines += _blocker(warning, "!", WARN)
+    hidden = len(health.blockers) + len(health.warnings) - most
+    if hidden > 0:
+        lines.append(Line(Content.styled(f"  … and {hidden} more", MUTED)))
+    return lines
+
+
+def _blocker(blocker: Blocker, glyph: str, style: str) -> list[Line]:
+    key, action = next(((k, a) for code, k, a in REMEDY_KEYS if blocker.code.startswith(code)), ("", None))
+    what = Content.assemble((f"{glyph} ", style), cell(blocker.what), "  ", cell(blocker.where, MUTED))
+    remedy = Content.assemble("  → ", cell(blocker.remedy, MUTED), (f"  [{key}]" if key else "", KEY))
+    return [Line(what), Line(remedy, ("act", action) if action else None)]
+
+
+def engines(health: SystemHealth, most: int = 4) -> list[Line]:
+    """Each engine with its heartbeat and what its worker and dispatcher do."""
+    alive = [engine for engine in health.engines if engine.alive]
+    lines = [heading("Engines", f"{len(alive)} alive" if health.engines else "none has been heard of")]
+    for engine in health.engines[:most]:
+        lines += _engine(engine)
+    if len(health.engines) > most:
+        lines.append(Line(Content.styled(f"… and {len(health.engines) - most} more", MUTED)))
+    return lines
+
+
+def _engine(engine: EngineState) -> list[Line]:
+    if not engine.alive:
+        silent = Content.styled(f"silent for {age(engine.heartbeat_age_seconds)}", BAD)
+        return [Line(Content.assemble(("✗ ", BAD), fit(cell(engine.name), NAME + 8), " ", silent))]
+    worker, sender = engine.inbound_worker, engine.outbound_dispatcher
+    state = HEALTH.get(worker.state, UNSEEN)
+    beat = Content.assemble(
+        (f"{state.glyph} ", state.style),
+        fit(cell(engine.name), NAME + 8),
+        (f" {state.word}", state.style),
+        ("" if worker.listening else " · polling only", WARN),
+        (f" · {age_since(engine)}", MUTED),
+    )
+    turns = Content.assemble(
+        ("  turns ", MUTED),
+        (f"{worker.in_flight}/{worker.in_flight_max}", BUSY if worker.in_flight else ""),
+        (f" · {count(worker.replied)} replied · {count(worker.takeovers)} to people", MUTED),
+        (f" · {count(worker.errors)} errors", BAD if worker.errors else MUTED),
+    )
+    sends = Content.assemble(
+        ("  sends ", MUTED),
+        (f"{sender.in_flight}/{sender.in_flight_max}", BUSY if sender.in_flight else ""),
+        (f" · {count(sender.sent + sender.accepted)} sent · {count(sender.retried)} retried", MUTED),
+        (f" · {count(sender.unknown)} unknown", BAD if sender.unknown else MUTED),
+    )
+    return [Line(beat), Line(turns), Line(sends)]
+
+
+def age_since(engine: EngineState) -> str:
+    """Where it runs, without figures that move."""
+    simulated = ", simulated" if engine.simulated else ""
+    return f"pid {engine.pid} on {cell(engine.host, limit=24).plain}{simulated}"
+
+
+def components(title: str, found: Sequence[ComponentHealth], most: int = 5) -> list[Line]:
+    """LLM providers, or channels: state, and why or how fast."""
+    lines = [heading(title, "" if found else "none is set up")]
+    for component in found[:most]:
+        state = HEALTH.get(component.state, UNSEEN)
+        detail = component.detail or (component.blocker.what if component.blocker else "")
+        lines.append(
+            Line(
+                Content.assemble(
+                    (f"{state.glyph} ", state.style),
+                    fit(cell(component.name), NAME + 4),
+                    " ",
+                    fit(Content.styled(state.word, state.style), 12),
+                    (" SIMULATED" if component.simulated else "", WARN),
+                    (_speed(component), MUTED),
+                    " ",
+                    cell(detail, MUTED),
+                )
+            )
+        )
+    if len(found) > most:
+        lines.append(Line(Content.styled(f"… and {len(found) - most} more", MUTED)))
+    return lines
+
+
+def _speed(component: ComponentHealth) -> str:
+    p50, p95 = component.figures.get("p50_ms"), component.figures.get("p95_ms")
+    if not isinstance(p50, int) or not isinstance(p95, int):
+        return ""
+    return f" p50 {p50 / 1000:.1f}s p95 {p95 / 1000:.1f}s"
+
+
+def queue_look(queue: QueueState) -> Look:
+    """A queue's look; conversations of a person in which the customer waits are called by that."""
+    if queue.status == "inbound_human_takeover":
+        return Look("◆", "for a person", WARN)
+    if queue.outcome is not None:
+        return OUTCOME[queue.outcome]
+    return look(queue.status)
+
+
+def queues(health: SystemHealth, sparks: dict[str, str]) -> list[Line]:
+    """Every queue: how many now, how long the oldest has been there, and the last minutes."""
+    lines = [heading("Queues", "now · oldest · last minutes")]
+    for queue in health.queues:
+        shown = queue_look(queue)
+        style = shown.style if queue.count else MUTED
+        side = "in " if queue.queue == "inbound" else "out"
+        lines.append(
+            Line(
+                Content.assemble(
+                    (f"{side} ", MUTED),
+                    (f"{shown.glyph} {shown.word:<13}", style),
+                    fit(Content.styled(count(queue.count, queue.more), "" if queue.count else MUTED), 8, right=True),
+                    fit(Content.styled(age(queue.oldest_age_seconds), MUTED), 9, right=True),
+                    ("  " + sparks.get(spark_key(queue), ""), BUSY),
+                ),
+                ("queue", (queue.status, queue.outcome)) if queue.count else None,
+            )
+        )
+    return lines
+
+
+def spark_key(queue: QueueState) -> str:
+    """The name of a queue's history."""
+    return f"{queue.status}/{queue.outcome or ''}"

@@ -1,0 +1,302 @@
+"""Simulated customers, in a thread of their own: they write, wait for the answer, read it, and write on.
+
+They know only what a customer and their provider know: messages go in by plain SQL, as any provider's program
+writes them, and answers come from the channel's far end. Its receipts are stored through the same function as
+those of webhooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from engine.channels.base import Receipt, ReceiptStatus
+from engine.database.connection import Pool, open_pool
+from engine.demo.channel_far_end import Arrival, ChannelFarEnd
+from engine.demo.personas import REPLIED, Conversation, Customer, Fate, Line, Saying, Town
+from engine.logs import get_logger
+from engine.outbound.receipts import apply_receipts
+
+log = get_logger(__name__)
+
+CHANNEL = "simulator"
+TENANT = 1
+MESSAGES_A_CONVERSATION = 2.8
+"""On average; turns a pace of messages into one of conversations."""
+TALKING_AT_MOST = 60
+REGULARS = 40
+BURST_CUSTOMERS = 12
+KEPT_WRITTEN = 20_000
+AGAIN_SECONDS = 0.5
+
+INSERT = b"""
+INSERT INTO et_messages (tenant_id, channel, direction, text_content, raw_payload, delivery_status,
+                         provider_message_id)
+VALUES (%s, %s, 'inbound', %s, %s, 'received', %s) RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How customers take their time, in seconds: least and most."""
+
+    typing: tuple[float, float] = (0.3, 0.9)
+    """Between the messages of a burst; shorter than the quiet window, or it is none."""
+    thinking: tuple[float, float] = (2.0, 7.0)
+    """Between an answer and the next message."""
+    reading: tuple[float, float] = (0.8, 6.0)
+    """Until an answer is read."""
+    patience: float = 45.0
+    """Until somebody who got no answer writes on."""
+    readers: float = 0.8
+    """Share of those who send read receipts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message that a customer wrote."""
+
+    id: int
+    conversation: int
+    persona: str
+    customer: Customer
+    text: str
+    kind: str
+    fate: Fate
+
+
+class Customers:
+    """Customers who write `pace` messages a second, endlessly; or who follow a `plan`, once.
+
+    Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        seed: int,
+        pace: float,
+        *,
+        far_end: ChannelFarEnd,
+        plan: Sequence[Conversation] | None = None,
+        manners: Manners | None = None,
+    ) -> None:
+        self._dsn = dsn
+        self._pace = pace
+        self._far_end = far_end
+        self._plan = plan
+        self._manners = manners or Manners()
+        self._rng = random.Random(seed)
+        self._town = Town(self._rng)
+        self._regulars: deque[Customer] = deque(maxlen=REGULARS)
+        self._mailboxes: dict[str, asyncio.Queue[Arrival]] = {}
+        self._talks: set[asyncio.Task[None]] = set()
+        self._written: deque[Written] = deque(maxlen=KEPT_WRITTEN)
+        self._conversations = 0
+        self._finished = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._receipts: asyncio.Queue[Receipt]
+        self._stopping: asyncio.Event
+        self._pool: Pool
+
+    # From other threads
+
+    def start(self) -> None:
+        """Begin; returns once they listen to the far end."""
+        begun = threading.Event()
+        self._thread = threading.Thread(target=self._live, args=(begun,), name="customers", daemon=True)
+        self._thread.start()
+        begun.wait(10)
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Fall silent; whether the thread ended within `timeout` seconds."""
+        self._call(lambda: self._stopping.set())
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def hear(self, receipt: Receipt) -> None:
+        """What the far end tells of a message of ours."""
+        self._call(lambda: self._receipts.put_nowait(receipt))
+
+    def burst(self, messages: int = 30) -> None:
+        """Many customers write at once, several messages each."""
+        self._call(lambda: self._storm(messages))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the plan is through: all its messages were written, or could not be."""
+        return self._finished.is_set()
+
+    def written(self) -> list[Written]:
+        """What they wrote, oldest first; the last 20,000."""
+        return list(self._written)
+
+    def _call(self, act: Any) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(act)
+
+    # In the thread
+
+    def _live(self, begun: threading.Event) -> None:
+        try:
+            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                runner.run(self._run(begun))
+        except Exception:
+            log.exception("customers.failed")
+        finally:
+            self._finished.set()
+            begun.set()
+
+    async def _run(self, begun: threading.Event) -> None:
+        self._receipts, self._stopping = asyncio.Queue(), asyncio.Event()
+        self._pool = open_pool(self._dsn, size=2, application="simulated customers")
+        await self._pool.open(wait=False)
+        self._loop = asyncio.get_running_loop()
+        begun.set()
+        postman = asyncio.create_task(self._carry_receipts())
+        arrivals = asyncio.create_task(self._follow_plan() if self._plan is not None else self._come_and_go())
+        try:
+            await self._stopping.wait()
+        finally:
+            for task in (arrivals, postman, *self._talks):
+                task.cancel()
+            await asyncio.gather(arrivals, postman, *self._talks, return_exceptions=True)
+            await self._pool.close(timeout=1)
+
+    async def _follow_plan(self) -> None:
+        for conversation in self._plan or ():
+            self._begin(self._talk(conversation))
+            await asyncio.sleep(conversation.messages / self._pace)
+        while self._talks:
+            await asyncio.wait(self._talks)
+        self._finished.set()
+
+    async def _come_and_go(self) -> None:
+        while True:
+            await asyncio.sleep(self._rng.expovariate(self._pace / MESSAGES_A_CONVERSATION))
+            if len(self._talks) < TALKING_AT_MOST:
+                self._begin(self._talk(self._next_conversation()))
+
+    def _next_conversation(self) -> Conversation:
+        if self._regulars and self._rng.random() < 0.3:
+            regular = self._rng.choice(self._regulars)
+            if regular.address not in self._mailboxes:
+                return self._town.returning(regular)
+        return self._town.conversation()
+
+    def _begin(self, talk: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(talk)
+        self._talks.add(task)
+        task.add_done_callback(self._talks.discard)
+
+    def _storm(self, messages: int) -> None:
+        """`messages` at once, from a dozen customers who do not wait for answers."""
+        lines: list[list[Line]] = [[] for _ in range(min(BURST_CUSTOMERS, messages))]
+        for number in range(messages):
+            text = self._rng.choice(("hello?", "is anybody there", "a table, quick!", "are you open", "how much is lunch"))
+            lines[number % len(lines)].append(Line(f"{text} ({number + 1})"))
+        for burst in lines:
+            self._begin(self._talk(Conversation("burst", self._town.customer(), (tuple(burst),))))
+
+    async def _talk(self, conversation: Conversation) -> None:
+        """One conversation, from the first message to the last answer."""
+        customer, manners = conversation.customer, self._manners
+        mailbox = self._mailboxes[customer.address] = asyncio.Queue()
+        self._conversations += 1
+        number, echo = self._conversations, ""
+        try:
+            for place, saying in enumerate(conversation.sayings):
+                if place:
+                    await self._pause(manners.thinking)
+                while not mailbox.empty():
+                    mailbox.get_nowait()
+                await self._say(conversation, number, saying, echo)
+                answer = await self._answer(mailbox)
+                if answer is None and all(line.fate == REPLIED for line in saying):
+                    log.info("customer.waited_in_vain", persona=conversation.persona)
+                elif answer is not None:
+                    echo = echo or answer.text
+        except psycopg.Error as error:
+            log.warning("customer.gave_up", persona=conversation.persona, error=str(error))
+            return
+        finally:
+            del self._mailboxes[customer.address]
+        if all(line.fate == REPLIED for saying in conversation.sayings for line in saying):
+            self._regulars.append(customer)
+
+    async def _say(self, conversation: Conversation, number: int, saying: Saying, echo: str) -> None:
+        for place, line in enumerate(saying):
+            if place:
+                await self._pause(self._manners.typing)
+            text = echo if line.text is None else line.text
+            message_id = await self._insert(conversation.customer, text, line.kind)
+            self._written.append(
+                Written(
+                    message_id, number, conversation.persona, conversation.customer, text, line.kind, line.fate
+                )
+            )
+
+    async def _insert(self, customer: Customer, text: str, kind: str) -> int:
+        """What a provider's program does with a message: one INSERT of the core columns."""
+        payload = {"from": customer.address, "name": customer.name, "kind": kind, "simulated": True}
+        values = (TENANT, CHANNEL, text, Jsonb(payload), f"in-{uuid4().hex}")
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(INSERT, values)).fetchone()
+        assert row is not None
+        return int(row["id"])
+
+    async def _answer(self, mailbox: asyncio.Queue[Arrival]) -> Arrival | None:
+        """The answer, read; None when patience ended first."""
+        try:
+            arrival = await asyncio.wait_for(mailbox.get(), self._manners.patience)
+        except TimeoutError:
+            return None
+        if self._rng.random() < self._manners.readers:
+            await self._pause(self._manners.reading)
+            self._far_end.send_receipt(arrival, ReceiptStatus.READ)
+        return arrival
+
+    async def _pause(self, between: tuple[float, float]) -> None:
+        await asyncio.sleep(self._rng.uniform(*between))
+
+    async def _carry_receipts(self) -> None:
+        """Stores receipts, as many at once as have come, and hands the messages to their customers."""
+        while True:
+            receipts = [await self._receipts.get()]
+            while not self._receipts.empty():
+                receipts.append(self._receipts.get_nowait())
+            try:
+                async with self._pool.connection() as connection:
+                    await apply_receipts(connection, CHANNEL, receipts)
+            except (psycopg.Error, OSError) as error:
+                log.warning("customers.receipts_wait", receipts=len(receipts), error=str(error))
+                for receipt in receipts:
+                    self._receipts.put_nowait(receipt)
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            self._hand_over({r.message_id for r in receipts if r.status is ReceiptStatus.DELIVERED})
+
+    def _hand_over(self, message_ids: set[int | None]) -> None:
+        """Puts messages that have just arrived into their customers' mailboxes."""
+        if not message_ids:
+            return
+        for arrival in reversed(self._far_end.arrivals()):
+            if arrival.message_id in message_ids:
+                message_ids.discard(arrival.message_id)
+                if mailbox := self._mailboxes.get(arrival.to):
+                    mailbox.put_nowait(arrival)
+                if not message_ids:
+                    return

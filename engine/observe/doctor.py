@@ -1,0 +1,202 @@
+"""The configuration checklist: everything an installation needs, looked at one by one, each with its remedy.
+
+Changes no data. The LLM providers and channels are really asked; nothing is sent to a customer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+from pydantic import BaseModel
+
+from engine.admin_token import FILE, STRONG_CHARACTERS
+from engine.channels.registry import build_channels
+from engine.database.connection import Connection, DatabaseError, connect
+from engine.database.handle import Database
+from engine.llm.router import Router, build_router
+from engine.model import ComponentHealth, SwitchboardError
+from engine.observe.doctor_database import Check as Check
+from engine.observe.doctor_database import State, database_checks, skipped
+from engine.settings import Settings, SettingsError, config_file
+from engine.text import one_line
+
+PROBE_SECONDS = 12.0
+
+
+class Examination(BaseModel):
+    """The whole checklist."""
+
+    ok: bool
+    """No check failed; warnings are allowed."""
+    database_reachable: bool
+    checks: list[Check]
+
+
+async def examine(load: Callable[[], Settings]) -> Examination:
+    """Run every check; those that need what another one found missing are skipped. Never raises for trouble."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        failed = Check(name="settings", state="fail", what=error.what, remedy=error.remedy)
+        return Examination(ok=False, database_reachable=False, checks=[failed])
+    checks = [
+        Check(name="settings", state="ok", what=f"from the environment and {config_file() or 'no file'}"),
+        _data_folder(settings),
+    ]
+    async with AsyncExitStack() as stack:
+        router = build_router(settings)
+        stack.push_async_callback(router.aclose)
+        connection = None
+        try:
+            database, connection = await stack.enter_async_context(_database(settings))
+            kind = "embedded" if database.embedded else "yours"
+            version = connection.info.parameter_status("server_version")
+            checks.append(
+                Check(name="database", state="ok", what=f"PostgreSQL {version} ({kind}), {database.where}")
+            )
+            checks += await database_checks(connection, database.dsn, router)
+        except DatabaseError as error:
+            checks.append(Check(name="database", state="fail", what=error.what, remedy=error.remedy))
+            checks += skipped()
+        providers, channels, port = await asyncio.gather(
+            _providers(router), _channels(settings), _port(settings)
+        )
+    checks += [*providers, *channels, port, _token(settings)]
+    return Examination(
+        ok=all(check.state != "fail" for check in checks),
+        database_reachable=connection is not None,
+        checks=checks,
+    )
+
+
+def _data_folder(settings: Settings) -> Check:
+    folder = settings.data_dir
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        what = f"{folder} cannot be written: {error.strerror}"
+        remedy = "Make it writable, or set SWITCHBOARD_DATA_DIR to a folder that is."
+        return Check(name="data folder", state="fail", what=what, remedy=remedy)
+    return Check(name="data folder", state="ok", what=str(folder))
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[tuple[Database, Connection]]:
+    database = await asyncio.to_thread(Database.open, settings)
+    try:
+        async with await connect(database.dsn, "switchboard doctor") as connection:
+            yield database, connection
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+# Far ends, port and token
+
+
+async def _providers(router: Router) -> list[Check]:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await router.probe()
+    except TimeoutError:
+        pass  # the one that did not answer stays `unknown`
+    health = router.health()
+    answered = any(component.state in ("up", "degraded") for component in health)
+    return [_provider(component, optional=answered or component.name != "uniapi") for component in health]
+
+
+def _provider(component: ComponentHealth, *, optional: bool) -> Check:
+    name = f"{component.name.upper()}_API_KEY"
+    if component.state == "unconfigured" and component.name != "uniapi":
+        return Check(name=name, state="skip", what="not set: there is no fallback")
+    blocker = component.blocker
+    remedy = blocker.remedy if blocker else "Check the network, and see the provider's status page."
+    check = _component(component, remedy)
+    check.name = name
+    if check.state == "fail" and optional:
+        check.state = "warn"
+    return check
+
+
+async def _channels(settings: Settings) -> list[Check]:
+    try:
+        registry = build_channels(settings)
+    except SwitchboardError as error:
+        return [Check(name="channels", state="fail", what=error.what, remedy=error.remedy)]
+    try:
+        found = await asyncio.gather(*(channel.health() for channel in registry))
+    finally:
+        await registry.aclose()
+    return [
+        _component(health, health.blocker.remedy if health.blocker else "See the channel's own console.")
+        for health in found
+    ]
+
+
+def _component(component: ComponentHealth, remedy: str) -> Check:
+    states: dict[str, State] = {"up": "ok", "degraded": "warn", "unknown": "warn", "down": "fail"}
+    state = states.get(component.state, "fail")
+    blocker = component.blocker
+    said = blocker.what if blocker else component.detail or component.state
+    return Check(
+        name=f"{component.kind} {component.name}" if component.kind == "channel" else component.name,
+        state=state,
+        what=one_line(f"{said}{' (simulated)' if component.simulated else ''}"),
+        remedy=None if state == "ok" else remedy,
+    )
+
+
+async def _port(settings: Settings) -> Check:
+    host, port = settings.http_host, settings.http_port
+    if not settings.http_enabled:
+        return Check(name="http port", state="skip", what="HTTP is switched off")
+    if port == 0 or _is_free(host, port):
+        return Check(name="http port", state="ok", what=f"{host}:{port or 'any'} is free")
+    try:
+        async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
+            answer = (await client.get(f"http://{host}:{port}/api/v1/ready")).json()
+        if answer["status"] in ("ready", "not ready"):
+            return Check(name="http port", state="ok", what=f"{host}:{port} is served by a running engine")
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        pass
+    what = f"{host}:{port} is taken by another program."
+    return Check(
+        name="http port", state="fail", what=what, remedy="Set SWITCHBOARD_HTTP_PORT, or stop the program."
+    )
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def _token(settings: Settings) -> Check:
+    name = "admin token"
+    if settings.admin_token is not None:
+        if len(settings.admin_token.get_secret_value()) >= STRONG_CHARACTERS:
+            return Check(name=name, state="ok", what="set, and long enough")
+        remedy = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one."
+        return Check(name=name, state="warn", what="SWITCHBOARD_ADMIN_TOKEN is short.", remedy=remedy)
+    path = settings.data_dir / FILE
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return Check(name=name, state="ok", what=f"not made yet; the first engine keeps one in {path}")
+    if mode & 0o077:
+        remedy = f"chmod 600 {path}, or delete it: the next engine makes a new one."
+        return Check(name=name, state="warn", what=f"{path} can be read by others.", remedy=remedy)
+    return Check(name=name, state="ok", what=f"kept in {path}")
