@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual import events, work
 from textual._callback import invoke
 from textual.app import ComposeResult
+from textual.containers import Vertical
 
 from console.actions import BY_ID, Action
 from console.screens.guarded import Guarded
@@ -49,7 +50,8 @@ class AreaScreen(Guarded[None]):
     def compose(self) -> ComposeResult:
         yield StatusBar()
         yield AreaTabs(self.AREA)
-        yield from self.compose_area()
+        with Vertical(id="area"):
+            yield from self.compose_area()
         yield KeyBar(self.AREA)
 
     def compose_area(self) -> ComposeResult:

@@ -21,7 +21,7 @@ class AreaTabs(Lines):
 
     COMPONENT_CLASSES = Lines.COMPONENT_CLASSES | {"tab--chosen"}
     DEFAULT_CSS = """
-    AreaTabs { dock: top; height: 1; padding: 0 1; background: $panel; }
+    AreaTabs { height: 1; padding: 0 1; }
     """
 
     badges: reactive[tuple[int, ...]] = reactive((0,) * len(AREAS))

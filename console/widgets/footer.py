@@ -19,7 +19,7 @@ class KeyBar(Lines):
     """The actions of an area, then those of the app, as many as fit."""
 
     DEFAULT_CSS = """
-    KeyBar { dock: bottom; height: 1; padding: 0 1; background: $panel; }
+    KeyBar { height: 1; padding: 0 1; }
     """
 
     def __init__(self, scope: str) -> None:

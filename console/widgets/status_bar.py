@@ -34,7 +34,7 @@ class StatusBar(Lines):
     """One line; what matters most stays when the terminal is narrow."""
 
     DEFAULT_CSS = """
-    StatusBar { dock: top; height: 1; background: $panel; padding: 0 1; }
+    StatusBar { height: 1; padding: 0 1; }
     """
 
     def tell(self, status: Status) -> None:

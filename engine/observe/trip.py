@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from pydantic import BaseModel, Field
 
 from engine.database.connection import Connection, connect, to_json
 from engine.model import InboundStatus, OutboundStatus, SwitchboardError
 from engine.observe.reading import ALIVE_SECONDS
-from engine.text import clean_for_storage
+from engine.text import clean_for_storage, one_line
 
 LOOK_SECONDS = 0.03
 #: Nothing more happens to the message by itself.
@@ -66,7 +68,7 @@ async def inject(
     engine is needed and none is alive.
     """
     payload = {"from": clean_for_storage(sender)} | ({"simulated": True} if channel == "simulator" else {})
-    async with await connect(dsn) as connection:
+    async with _connection(dsn) as connection:
         if need_engine and not await _engine_alive(connection):
             raise NoEngine("No engine is running.", "Start one: switchboard engine (or the console).")
         cursor = await connection.execute(
@@ -86,7 +88,7 @@ async def follow(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     trip = Trip(message_id=message_id)
-    async with await connect(dsn) as connection:
+    async with _connection(dsn) as connection:
         while True:
             row = await _look(connection, message_id)
             for stage in _news(trip, row):
@@ -95,6 +97,20 @@ async def follow(
             if trip.ended or loop.time() > deadline:
                 return trip
             await asyncio.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def _connection(dsn: str) -> AsyncIterator[Connection]:
+    """A connection whose refusals come with a remedy."""
+    async with await connect(dsn) as connection:
+        try:
+            yield connection
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            said = one_line(error.diag.message_primary or str(error))
+            raise SwitchboardError(f"The schema is not ready: {said}.", "Run: switchboard migrate") from None
+        except psycopg.Error as error:
+            said = one_line(error.diag.message_primary or str(error))
+            raise SwitchboardError(f"The database refused: {said}.", "Run: switchboard doctor") from None
 
 
 async def _engine_alive(connection: Connection) -> bool:

@@ -56,11 +56,11 @@ class Planter:
 
     def plant(self, table: str, **columns: Any) -> int:
         """A row as it is told, whatever the triggers would say."""
-        self.connection.execute("SET session_replication_role = replica")
-        try:
-            return insert(self.connection, table, **columns)
-        finally:
-            self.connection.execute("SET session_replication_role = DEFAULT")
+        with self.connection.transaction():
+            self.connection.execute("SET LOCAL session_replication_role = replica")
+            row_id = insert(self.connection, table, **columns)
+            self.connection.execute("SET LOCAL session_replication_role = DEFAULT")
+        return row_id
 
     def thread(self, **columns: Any) -> int:
         return self.plant("et_threads", **{"tenant_id": 1, "channel": "simulator", **columns})
