@@ -96,6 +96,10 @@ END $$;
 CREATE OR REPLACE FUNCTION et_messages_status() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
+    IF NEW.direction IS DISTINCT FROM OLD.direction THEN
+        RAISE EXCEPTION 'message % does not change from % to %', OLD.id, OLD.direction, NEW.direction
+            USING ERRCODE = 'check_violation';
+    END IF;
     IF NEW.direction = 'inbound' THEN
         IF (OLD.delivery_status, NEW.delivery_status) NOT IN (
             ('received', 'inbound_processing'), ('received', 'inbound_human_takeover'),
@@ -195,7 +199,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS et_threads_stranger ON et_threads (tenant_id, 
     WHERE lead_id IS NULL;
 
 -- step: a provider's message is stored once
-CREATE UNIQUE INDEX IF NOT EXISTS et_messages_once ON et_messages (tenant_id, channel, provider_message_id)
+CREATE UNIQUE INDEX IF NOT EXISTS et_messages_once
+    ON et_messages (tenant_id, channel, account, provider_message_id)
     WHERE direction = 'inbound' AND provider_message_id IS NOT NULL;
 
 -- step: a receipt finds its message
@@ -261,7 +266,8 @@ CREATE OR REPLACE TRIGGER et_messages_mailbox AFTER INSERT ON et_messages
 
 -- step: trigger: status machine of messages
 CREATE OR REPLACE TRIGGER et_messages_status BEFORE UPDATE ON et_messages
-    FOR EACH ROW WHEN (OLD.delivery_status IS DISTINCT FROM NEW.delivery_status)
+    FOR EACH ROW WHEN (OLD.delivery_status IS DISTINCT FROM NEW.delivery_status
+                       OR OLD.direction IS DISTINCT FROM NEW.direction)
     EXECUTE FUNCTION et_messages_status();
 
 -- step: trigger: status machine of sends

@@ -37,6 +37,8 @@ REGULARS = 40
 BURST_CUSTOMERS = 12
 KEPT_WRITTEN = 20_000
 AGAIN_SECONDS = 0.5
+UNHEARD = "Hello? Did you get my message?"
+"""Written by an echo that has heard nothing yet."""
 
 INSERT = b"""
 INSERT INTO et_messages (tenant_id, channel, direction, text_content, raw_payload, delivery_status,
@@ -57,6 +59,8 @@ class Manners:
     """Until an answer is read."""
     patience: float = 45.0
     """Until somebody who got no answer writes on."""
+    hope: float = 20.0
+    """The same, for somebody whom only a person may answer now."""
     readers: float = 0.8
     """Share of those who send read receipts."""
 
@@ -206,7 +210,7 @@ class Customers:
         """`messages` at once, from a dozen customers who do not wait for answers."""
         lines: list[list[Line]] = [[] for _ in range(min(BURST_CUSTOMERS, messages))]
         for number in range(messages):
-            text = self._rng.choice(("hello?", "is anybody there", "a table, quick!", "are you open", "how much is lunch"))
+            text = self._rng.choice(("hello?", "is anybody there", "a table, quick!", "how much is lunch"))
             lines[number % len(lines)].append(Line(f"{text} ({number + 1})"))
         for burst in lines:
             self._begin(self._talk(Conversation("burst", self._town.customer(), (tuple(burst),))))
@@ -224,11 +228,9 @@ class Customers:
                 while not mailbox.empty():
                     mailbox.get_nowait()
                 await self._say(conversation, number, saying, echo)
-                answer = await self._answer(mailbox)
-                if answer is None and all(line.fate == REPLIED for line in saying):
-                    log.info("customer.waited_in_vain", persona=conversation.persona)
-                elif answer is not None:
-                    echo = echo or answer.text
+                expected = saying[-1].fate == REPLIED
+                answer = await self._answer(mailbox, manners.patience if expected else manners.hope)
+                echo = echo or (answer.text if answer else "")
         except psycopg.Error as error:
             log.warning("customer.gave_up", persona=conversation.persona, error=str(error))
             return
@@ -241,7 +243,7 @@ class Customers:
         for place, line in enumerate(saying):
             if place:
                 await self._pause(self._manners.typing)
-            text = echo if line.text is None else line.text
+            text = (echo or UNHEARD) if line.text is None else line.text
             message_id = await self._insert(conversation.customer, text, line.kind)
             self._written.append(
                 Written(
@@ -258,10 +260,10 @@ class Customers:
         assert row is not None
         return int(row["id"])
 
-    async def _answer(self, mailbox: asyncio.Queue[Arrival]) -> Arrival | None:
-        """The answer, read; None when patience ended first."""
+    async def _answer(self, mailbox: asyncio.Queue[Arrival], seconds: float) -> Arrival | None:
+        """The answer, read; None when none came in time."""
         try:
-            arrival = await asyncio.wait_for(mailbox.get(), self._manners.patience)
+            arrival = await asyncio.wait_for(mailbox.get(), seconds)
         except TimeoutError:
             return None
         if self._rng.random() < self._manners.readers:

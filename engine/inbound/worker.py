@@ -123,7 +123,8 @@ class InboundWorker:
     async def _turn(self, claim: Claim) -> None:
         """One turn from claim to commit, started over once if the customer wrote on meanwhile."""
         claim, first = await self._answer(claim)
-        restartable = self._directory().settings.quiet_window.seconds > 0
+        # A message that was tried before is answered alone, so that a bad one harms no other.
+        restartable = self._directory().settings.quiet_window.seconds > 0 and claim.attempts == 1
         done = await self._complete(claim, first, restartable=restartable)
         if done.result is not TurnOutcome.SUPERSEDED:
             return

@@ -211,7 +211,7 @@ SELECT t.id AS turn_id, t.kind, t.outcome, t.reason, t.error, t.agent_version, t
 
 
 def _side(row: Row) -> TurnSide:
-    return TurnSide(**{**row, "route": [_call(attempt) for attempt in row.pop("attempts")]})
+    return TurnSide(**{**row, "route": [_call(attempt) for attempt in row["attempts"]]})
 
 
 def _call(attempt: dict[str, Any]) -> str:

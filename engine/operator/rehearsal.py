@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -157,17 +156,14 @@ class Rehearsal:
             claim = claim_of(loaded[0])
             burst = await rows(
                 connection,
-                """SELECT id, text_content, raw_payload->>'kind' AS kind, created_at FROM et_messages
+                """SELECT id, text_content AS text, raw_payload->>'kind' AS kind,
+                          created_at::timestamptz AS created_at
+                     FROM et_messages
                     WHERE thread_id = %s AND turn_head_id = %s AND direction = 'inbound' ORDER BY id""",
                 claim.thread_id,
                 claim.head_id,
             )
-        return claim.extended(
-            [
-                NewMessage(row["id"], row["text_content"], row["kind"], _aware(row["created_at"]))
-                for row in burst
-            ]
-        )
+        return claim.extended([NewMessage(**row) for row in burst])
 
     async def _vary(self, agent: Any) -> Any:
         variant = self._variant
@@ -224,10 +220,3 @@ async def rehearsal(
         yield Rehearsal(pool, router, directory, settings, variant=variant, simulated=simulated)
     finally:
         await router.aclose()
-
-
-def _aware(at: datetime) -> datetime:
-    """A time of a legacy column without time zone, which holds UTC."""
-    from datetime import UTC
-
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

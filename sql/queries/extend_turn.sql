@@ -6,9 +6,13 @@ WITH held AS (
      WHERE id = $2 AND claim_token = $3 AND holder = $1 AND owner = 'ai'
 ),
 more AS (
-    SELECT m.id FROM et_messages m JOIN held h ON h.id = m.thread_id
-     WHERE m.direction = 'inbound' AND m.delivery_status = 'received' AND m.attempts = 0
-     ORDER BY m.id LIMIT $5
+    -- The run of fresh messages at the front: one that was tried before is answered alone, and in its turn.
+    SELECT id FROM (
+        SELECT m.id, bool_and(m.attempts = 0) OVER (ORDER BY m.id) AS fresh
+          FROM et_messages m JOIN held h ON h.id = m.thread_id
+         WHERE m.direction = 'inbound' AND m.delivery_status = 'received'
+         ORDER BY m.id LIMIT $5) x
+     WHERE fresh
 ),
 taken AS (
     UPDATE et_messages m
@@ -21,6 +25,9 @@ taken AS (
 ),
 emptied AS (
     UPDATE et_threads t SET due_at = NULL, burst_started_at = NULL FROM held h
-     WHERE t.id = h.id AND (SELECT count(*) FROM more) < $5
+     WHERE t.id = h.id
+       AND NOT EXISTS (SELECT FROM et_messages m
+                        WHERE m.thread_id = h.id AND m.direction = 'inbound' AND m.delivery_status = 'received'
+                          AND m.id NOT IN (SELECT id FROM more))
 )
 SELECT id, text_content AS text, kind, created_at, provider_message_id FROM taken ORDER BY id

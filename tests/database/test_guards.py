@@ -14,8 +14,8 @@ from engine.model import (
     INBOUND_TRANSITIONS,
     OUTBOUND_TRANSITIONS,
     InboundStatus,
-    Outcome,
     OutboundStatus,
+    Outcome,
 )
 from tests.support.postgres import Server
 from tests.support.rows import Connection, Planter, connect, get, insert, lease, update
@@ -67,7 +67,9 @@ def claim(old: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("old", "new"), INBOUND_PAIRS, ids=lambda status: str(status))
-def test_inbound_transitions(planter: Planter, sql: Connection, old: InboundStatus, new: InboundStatus) -> None:
+def test_inbound_transitions(
+    planter: Planter, sql: Connection, old: InboundStatus, new: InboundStatus
+) -> None:
     message = planter.inbound(old)
     if InboundStatus.AI_REPLIED in (old, new):
         planter.send(planter.reply(message), OutboundStatus.QUEUED)
@@ -83,7 +85,9 @@ def test_inbound_transitions(planter: Planter, sql: Connection, old: InboundStat
 
 
 @pytest.mark.parametrize(("old", "new"), OUTBOUND_PAIRS, ids=lambda status: str(status))
-def test_queue_transitions(planter: Planter, sql: Connection, old: OutboundStatus, new: OutboundStatus) -> None:
+def test_queue_transitions(
+    planter: Planter, sql: Connection, old: OutboundStatus, new: OutboundStatus
+) -> None:
     send = planter.send(planter.reply(None), old)
     said = refused(
         sql,
@@ -102,7 +106,9 @@ def test_queue_transitions(planter: Planter, sql: Connection, old: OutboundStatu
 
 
 @pytest.mark.parametrize(("old", "new"), OUTBOUND_PAIRS, ids=lambda status: str(status))
-def test_mirrored_transitions(planter: Planter, sql: Connection, old: OutboundStatus, new: OutboundStatus) -> None:
+def test_mirrored_transitions(
+    planter: Planter, sql: Connection, old: OutboundStatus, new: OutboundStatus
+) -> None:
     message = planter.reply(None, status=old)
     said = refused(sql, "et_messages", message, delivery_status=new)
     assert (said is None) == (new in OUTBOUND_TRANSITIONS[old] or new is old), said
@@ -111,7 +117,9 @@ def test_mirrored_transitions(planter: Planter, sql: Connection, old: OutboundSt
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
 def test_a_status_outside_the_tables_is_refused(planter: Planter, sql: Connection, direction: str) -> None:
     message = (
-        planter.inbound(InboundStatus.RECEIVED) if direction == "inbound" else planter.reply(None, status="queued")
+        planter.inbound(InboundStatus.RECEIVED)
+        if direction == "inbound"
+        else planter.reply(None, status="queued")
     )
     assert refused(sql, "et_messages", message, delivery_status="done")
     with pytest.raises(psycopg.errors.NotNullViolation), sql.transaction():
@@ -128,13 +136,22 @@ def test_a_message_does_not_change_sides(planter: Planter, sql: Connection) -> N
 @pytest.mark.parametrize("status", [*list(InboundStatus)[1:], "sent", "queued", "new"])
 def test_an_inbound_message_is_inserted_only_as_received(sql: Connection, status: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation, match="inserted as received"), sql.transaction():
-        insert(sql, "et_messages", tenant_id=1, channel="simulator", direction="inbound", delivery_status=status)
+        insert(
+            sql, "et_messages", tenant_id=1, channel="simulator", direction="inbound", delivery_status=status
+        )
 
 
 @pytest.mark.parametrize("change", ["no token", "same token", "lower token", "no attempt", "two attempts"])
-def test_a_claim_raises_its_token_and_counts_its_attempt(planter: Planter, sql: Connection, change: str) -> None:
+def test_a_claim_raises_its_token_and_counts_its_attempt(
+    planter: Planter, sql: Connection, change: str
+) -> None:
     message = planter.inbound(InboundStatus.RECEIVED, claim_token=7, attempts=1)
-    columns = {"delivery_status": "inbound_processing", "lease_until": lease(True), "claim_token": 8, "attempts": 2}
+    columns = {
+        "delivery_status": "inbound_processing",
+        "lease_until": lease(True),
+        "claim_token": 8,
+        "attempts": 2,
+    }
     match change:
         case "no token":
             del columns["claim_token"]
@@ -162,7 +179,9 @@ def test_a_claim_of_a_send_raises_its_token(planter: Planter, sql: Connection, t
 
 
 @pytest.mark.parametrize("replies", ["none", "two", "one without queue row", "one of a person", "one"])
-def test_an_answered_message_has_exactly_one_queued_reply(planter: Planter, sql: Connection, replies: str) -> None:
+def test_an_answered_message_has_exactly_one_queued_reply(
+    planter: Planter, sql: Connection, replies: str
+) -> None:
     message = planter.inbound(InboundStatus.PROCESSING)
     match replies:
         case "two":
@@ -249,7 +268,9 @@ def test_a_send_has_a_lease_exactly_while_in_processing(
 
 
 @pytest.mark.parametrize("status", OutboundStatus)
-def test_an_unknown_outcome_is_a_failed_one(planter: Planter, sql: Connection, status: OutboundStatus) -> None:
+def test_an_unknown_outcome_is_a_failed_one(
+    planter: Planter, sql: Connection, status: OutboundStatus
+) -> None:
     message = planter.reply(None)
     if status is OutboundStatus.FAILED:
         planter.send(message, status, outcome=Outcome.UNKNOWN)
@@ -331,7 +352,9 @@ def test_a_provider_message_is_stored_once_however_many_bring_it(guarded_dsn: st
         thread.join(30)
     assert len(stored) == 1
     with connect(guarded_dsn) as connection:
-        rows = connection.execute("SELECT id FROM et_messages WHERE provider_message_id = 'wamid.1'").fetchall()
+        rows = connection.execute(
+            "SELECT id FROM et_messages WHERE provider_message_id = 'wamid.1'"
+        ).fetchall()
         assert [row["id"] for row in rows] == stored
         threads_made = connection.execute("SELECT FROM et_threads WHERE address = '+1'").fetchall()
         assert len(threads_made) == 1

@@ -71,7 +71,7 @@ def test_a_call_without_a_key_or_messages_is_refused() -> None:
 
 def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
     far = FarEnd()
-    with pytest.raises(ValueError, match="it has .*429-money"):
+    with pytest.raises(ValueError, match=r"it has .*429-money"):
         far.zai.mode = "429-mony"
     with pytest.raises(ValueError, match="uniapi has no mode '1302'"):
         far.uniapi.once("1302")

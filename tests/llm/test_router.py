@@ -64,8 +64,8 @@ async def test_the_fallback_answers_inside_the_deadline(
 ) -> None:
     far.uniapi.mode = mode
     began = asyncio.get_running_loop().time()
-    result = await ask(make_router(), seconds=1.5 if mode == "hang" else 10)
-    assert asyncio.get_running_loop().time() - began < (1.5 if mode == "hang" else 10)
+    result = await ask(make_router(), seconds=2 if mode == "hang" else 10)
+    assert asyncio.get_running_loop().time() - began < (2 if mode == "hang" else 10)
     assert result.text and result.provider == "zai"
     assert story(result) == [*(f"uniapi {kind}" for kind in tries), "zai ok"]
 
@@ -284,7 +284,7 @@ async def test_only_one_turn_tries_a_provider_that_was_down(
     far.uniapi.once("401")
     await ask(router)
     hand_clock.advance(400)
-    far.uniapi.latency_seconds = 0.3
+    far.uniapi.latency_seconds = 0.05
     results = await asyncio.gather(*(ask(router) for _ in range(8)))
     assert sorted(result.provider or "" for result in results) == ["uniapi", *["zai"] * 7]
     assert story(await ask(router)) == ["uniapi ok"]

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
-from engine.model import InboundStatus, Outcome, OutboundStatus
+from engine.model import InboundStatus, OutboundStatus, Outcome
 
 Connection = psycopg.Connection[DictRow]
 
