@@ -1,0 +1,315 @@
+"""The `switchboard` command. Each command is a few lines: the work is the engine's.
+
+Nothing slow is imported here: `switchboard --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from console.plain import say
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from engine.settings import Settings
+
+FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
+
+HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
+
+Without a command, the console opens with an engine inside, on the database in DATABASE_URL or on an
+embedded one.
+
+Exit codes: 0 fine · 1 not ready, a check failed, or something was refused · 2 wrong usage or settings ·
+3 the database cannot be reached · 128 + n ended by signal n.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; an error a person can act on is one line on stderr."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    try:
+        app(prog_name="switchboard")
+    except Exception as error:
+        sys.exit(_explain(error))
+    sys.exit(FINE)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Unwind, so that what was opened is closed."""
+    raise SystemExit(128 + number)
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong and what to do; returns the exit code."""
+    from engine.model import SwitchboardError
+    from engine.observe.feed import DatabaseError
+    from engine.settings import SettingsError
+
+    if not isinstance(error, SwitchboardError):
+        say(
+            f"switchboard: unexpected {type(error).__name__}. This is a defect; please report it.", error=True
+        )
+        say(_where(error), error=True)
+        return FAILED
+    say(f"switchboard: {error}", error=True)
+    if isinstance(error, SettingsError):
+        return USAGE
+    return NO_DATABASE if isinstance(error, DatabaseError) else FAILED
+
+
+def _where(error: Exception) -> list[str]:
+    """The places an error passed, without values: those may be a customer's, or secret."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-6:]]
+
+
+def _settings(*, logs_to_stderr: bool = False) -> Settings:
+    """The settings in force, with logging set up: commands other than `engine` keep their terminal clean."""
+    from engine.logs import configure_logging
+    from engine.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings, quiet=not logs_to_stderr)
+    return settings
+
+
+def _print_json(model: BaseModel) -> None:
+    typer.echo(model.model_dump_json(indent=2))
+
+
+def _usage(what: str) -> NoReturn:
+    say(f"switchboard: {what}", error=True)
+    raise typer.Exit(USAGE)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from engine import __version__
+
+        typer.echo(f"switchboard {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def console(
+    context: typer.Context,
+    no_engine: Annotated[
+        bool, typer.Option("--no-engine", help="Attach to engines running elsewhere; bring none.")
+    ] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    low_bandwidth: Annotated[
+        bool, typer.Option("--low-bandwidth", help="Refresh less often; for slow lines.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Open the console."""
+    if context.invoked_subcommand is not None:
+        if no_engine or read_only or low_bandwidth:
+            _usage("--no-engine, --read-only and --low-bandwidth are for the console, not for a command.")
+        return
+    _need_terminal("switchboard status, or switchboard engine")
+    from console.app import run_console
+    from engine.settings import load_settings
+
+    load_settings()
+    raise typer.Exit(
+        run_console(
+            load_settings, with_engine=not no_engine, read_only=read_only, low_bandwidth=low_bandwidth
+        )
+    )
+
+
+def _need_terminal(instead: str) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _usage(f"The console needs a terminal. Without one, use {instead}.")
+
+
+@app.command()
+def engine(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; the first one serves HTTP.")] = 1,
+) -> None:
+    """Run the engine without a console, for systemd or a container; JSON logs on stderr.
+
+    Example: switchboard engine --workers 2
+    """
+    from engine.supervisor import run_engine
+
+    raise typer.Exit(run_engine(_settings(logs_to_stderr=True), workers))
+
+
+@app.command()
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Print the SQL of each step; change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring the database's schema up to date, in six steps; only ever adds. Exits 0 when it is compatible.
+
+    Example: switchboard migrate --plan
+    """
+    from console.plain import migration_line, migration_lines
+    from engine import supervisor
+
+    with supervisor.Database.open(_settings()) as database:
+        if plan:
+            run = supervisor.plan(database.dsn)
+        else:
+            run = supervisor.migrate(
+                database.dsn,
+                actor="command line",
+                on_step=lambda step: None if json or step.status == "running" else say(migration_line(step)),
+            )
+    if json:
+        _print_json(run)
+    else:
+        say(migration_lines(run, plan=plan))
+    raise typer.Exit(FINE if run.ok or plan else FAILED)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Go through the configuration checklist; every complaint comes with its remedy.
+
+    Example: switchboard doctor
+    """
+    import asyncio
+
+    from console.plain import check_lines
+    from engine.observe.doctor import examine
+
+    found = asyncio.run(examine(_settings))
+    if json:
+        _print_json(found)
+    else:
+        say(line for check in found.checks for line in check_lines(check))
+    if found.ok:
+        raise typer.Exit(FINE)
+    if not found.settings_readable:
+        raise typer.Exit(USAGE)
+    raise typer.Exit(FAILED if found.database_reachable else NO_DATABASE)
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Tell whether messages are answered, and if not, why and what to do. Exits 0 only when ready.
+
+    Example: switchboard status --json | jq .blockers
+    """
+    import asyncio
+
+    from console.plain import health_lines
+    from engine.observe.health import health_at
+    from engine.supervisor import Database
+
+    with Database.open(_settings()) as database:
+        health = asyncio.run(health_at(database.dsn))
+    if json:
+        _print_json(health)
+    else:
+        say(health_lines(health))
+    raise typer.Exit(FINE if health.ready else FAILED)
+
+
+@app.command()
+def regression(
+    stand_in: Annotated[
+        bool, typer.Option("--stand-in", help="A stand-in answers instead of a language model.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Send one message through the configured database and check every step to its dispatch.
+
+    Goes through the engine running here, or brings one, which then answers whatever else waits. It is one
+    simulated customer's message; with an API key set, one real LLM call is paid for.
+
+    Example: switchboard regression --stand-in
+    """
+    from console.plain import step_line
+    from engine.regression import run_regression
+    from engine.supervisor import Database
+
+    settings = _settings()
+    with Database.open(settings) as database:
+        run = run_regression(
+            settings,
+            database,
+            stand_in=stand_in,
+            on_step=lambda step: None if json else say(step_line(step)),
+        )
+    if json:
+        _print_json(run)
+    else:
+        say(f"{'Passed' if run.ok else 'FAILED'}, through {run.engine}; language model: {run.far_end}.")
+    raise typer.Exit(FINE if run.ok else FAILED)
+
+
+@app.command()
+def inject(
+    text: Annotated[str, typer.Argument(help="What the customer writes.")],
+    sender: Annotated[
+        str, typer.Option("--from", help="The customer's address on the channel.")
+    ] = "command-line",
+    channel: Annotated[
+        str, typer.Option(help="On any other than the simulator, the reply is really sent.")
+    ] = "simulator",
+    tenant: Annotated[int, typer.Option(min=1, help="Whose customer it is.")] = 1,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch it until its reply has left; needs a running engine.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to follow it.")] = 90.0,
+    json: Json = False,
+) -> None:
+    """Put in an inbound message as a provider would. With --follow, exits 0 only when its reply has left.
+
+    Example: switchboard inject "Are you open on Sunday?" --from +4930123456 --follow
+    """
+    import asyncio
+
+    from console.plain import stage_line, trip_lines
+    from engine.observe import trip as trips
+    from engine.supervisor import Database
+
+    with Database.open(_settings()) as database:
+        message = asyncio.run(
+            trips.inject(
+                database.dsn, text, sender=sender, channel=channel, tenant_id=tenant, need_engine=follow
+            )
+        )
+        trip = trips.Trip(message_id=message)
+        if not json:
+            say(f"message {message} is stored")
+        if follow:
+            trip = asyncio.run(
+                trips.follow(
+                    database.dsn,
+                    message,
+                    seconds=timeout,
+                    on_stage=lambda stage: None if json else say(stage_line(stage)),
+                )
+            )
+    if json:
+        _print_json(trip)
+    elif follow:
+        say(trip_lines(trip))
+    raise typer.Exit(FINE if trip.delivered or not follow else FAILED)

@@ -24,6 +24,7 @@ import psycopg
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine import __version__
+from engine.channels.base import PollingChannel
 from engine.channels.registry import ChannelRegistry, build_channels
 from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
@@ -39,6 +40,7 @@ from engine.model import Blocker, ComponentHealth, EngineSnapshot
 from engine.operator.takeover import release_due
 from engine.outbound.dispatcher import OutboundDispatcher
 from engine.outbound.receipts import apply_pending_receipts
+from engine.polling import Poller
 from engine.runtime.agent_runtime import ConversationAgentRuntime
 from engine.settings import Settings
 
@@ -98,6 +100,11 @@ class Engine:
             self.name, self._pool, self._channels, settings, blocked=lambda: bool(self._schema_blockers)
         )
         self._worker = self._inbound_worker()
+        self._pollers = [
+            Poller(channel, self._pool, database.dsn, blocked=lambda: bool(self._schema_blockers))
+            for channel in self._channels
+            if channel.capabilities.polling and isinstance(channel, PollingChannel)
+        ]
         self._listener = Listener(
             database.dsn,
             {
@@ -171,6 +178,7 @@ class Engine:
             ("record lane", self._dispatcher.record_lane.serve),
             ("inbound worker", self._worker.background_inbound_worker_loop),
             ("outbound dispatcher", self._dispatcher.serve),
+            *(("poller", poller.serve) for poller in self._pollers),
         ):
             self._tasks.append(asyncio.create_task(self._supervise(name, serve), name=name))
 
@@ -248,13 +256,12 @@ class Engine:
     async def _serve_http(self) -> Callable[[], Awaitable[None]]:
         if not self.settings.http_enabled:
             return _nothing
-        from engine.http.api import (
-            admin_token,
-            build_api,
-            serve_http,
-        )  # slow to import; engines without HTTP skip it
+        # Slow to import, and engines without HTTP need none of it.
+        from engine.http.api import admin_token, build_api, serve_http
+        from engine.http.webhooks import build_webhooks
 
         app = build_api(self._pool, self.settings, self.snapshot, admin_token(self.settings))
+        app.include_router(build_webhooks(self._pool, self._channels))
         server = await serve_http(app, self.settings)
         self._http_address = server.address
         return server.stop
@@ -339,6 +346,7 @@ class Engine:
         """What the engine is doing now. May be called from any thread."""
         llm_blockers = [found.blocker for found in self._router.blockers()]
         channel_blockers = [health.blocker for health in self._channel_health if health.blocker]
+        channel_blockers += [poller.blocker for poller in self._pollers if poller.blocker]
         blockers = [*self._schema_blockers, *llm_blockers, *channel_blockers]
         if self._routing_blocker:
             blockers.append(self._routing_blocker)

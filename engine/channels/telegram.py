@@ -212,9 +212,11 @@ class TelegramChannel:
         if not isinstance(update, dict):
             raise Unreadable("an update that is no object")
         message = update.get("message")
-        if message is None:
+        if message is None and _has_number(update):
             found.ignored += 1
             return
+        if not isinstance(message, dict):
+            raise Unreadable("an update without a message")
         chat, number = identifier(message["chat"]["id"]), identifier(message["message_id"])
         if not chat or not number:
             raise Unreadable("no chat or no message id")

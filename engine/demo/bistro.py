@@ -15,6 +15,8 @@ NAME = "Bistro Aurora (simulated)"
 TIMEZONE = "Europe/Vienna"
 DAILY_BUDGET_USD = 10
 AUTHOR = "demo"
+VERSION = 2
+"""Of the agent; version 1 is what every new installation has."""
 
 PROMPT = """You are Aurora, the friendly voice of Bistro Aurora, a small restaurant and delicatessen in the old town.
 
@@ -155,11 +157,11 @@ def furnish(connection: psycopg.Connection[Any], *, quiet_seconds: float, quiet_
         assert agent is not None
         connection.execute(
             "INSERT INTO et_agent_versions (agent_id, version, prompt, policy, note, created_by)"
-            " VALUES (%s, 2, %s, %s, 'the bistro''s own words', %s)",
-            [agent[0], PROMPT, Jsonb(POLICY), AUTHOR],
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            [agent[0], VERSION, PROMPT, Jsonb(POLICY), "the bistro's own words", AUTHOR],
         )
         connection.execute(
-            "UPDATE et_agents SET name = 'Aurora', active_version = 2 WHERE id = %s", [agent[0]]
+            "UPDATE et_agents SET name = 'Aurora', active_version = %s WHERE id = %s", [VERSION, agent[0]]
         )
         _store(connection, "et_canned_replies", "tenant_id, shortcut, text_content", CANNED, 1)
         settings = {

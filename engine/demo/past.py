@@ -27,6 +27,8 @@ class PastThread:
 
     customer: Customer
     opened_at: datetime
+    last_at: datetime
+    """When something last happened in it."""
     owner: str = "ai"
     operator: str | None = None
     owner_since: datetime | None = None
@@ -50,6 +52,8 @@ class PastMessage:
     text: str
     row: Row
     """Columns besides these."""
+    epoch: int = 0
+    """Of the thread, then."""
     answers: PastMessage | None = None
     head: PastMessage | None = None
     """Of a burst's later messages: its first one."""
@@ -190,7 +194,7 @@ def _queue_row(message: PastMessage) -> Row:
         "thread_id": message.thread.id,
         "channel": CHANNEL,
         "author": message.row["author"],
-        "thread_epoch": message.thread.epoch,
+        "thread_epoch": message.epoch,
         "status": "sent",
         "outcome": "confirmed",
         "attempts": 1,

@@ -34,6 +34,7 @@ class Examination(BaseModel):
 
     ok: bool
     """No check failed; warnings are allowed."""
+    settings_readable: bool
     database_reachable: bool
     checks: list[Check]
 
@@ -44,7 +45,7 @@ async def examine(load: Callable[[], Settings]) -> Examination:
         settings = load()
     except SettingsError as error:
         failed = Check(name="settings", state="fail", what=error.what, remedy=error.remedy)
-        return Examination(ok=False, database_reachable=False, checks=[failed])
+        return Examination(ok=False, settings_readable=False, database_reachable=False, checks=[failed])
     checks = [
         Check(name="settings", state="ok", what=f"from the environment and {config_file() or 'no file'}"),
         _data_folder(settings),
@@ -70,6 +71,7 @@ async def examine(load: Callable[[], Settings]) -> Examination:
     checks += [*providers, *channels, port, _token(settings)]
     return Examination(
         ok=all(check.state != "fail" for check in checks),
+        settings_readable=True,
         database_reachable=connection is not None,
         checks=checks,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from engine.database.connection import Pool
+from engine.database.connection import Pool, open_pool
 from engine.database.schema_checks import SchemaCheck
 from engine.model import Blocker, ComponentHealth, DispatcherSnapshot, EngineSnapshot, WorkerSnapshot
 from engine.observe import verdict
@@ -78,6 +78,16 @@ async def system_health(pool: Pool, *, local: EngineSnapshot | None = None) -> S
         schema_compatibility=reading.schema,
         queues=reading.queues,
     )
+
+
+async def health_at(dsn: str) -> SystemHealth:
+    """System health for a caller without a pool."""
+    pool = open_pool(dsn, size=1, application="switchboard status")
+    await pool.open(wait=False)
+    try:
+        return await system_health(pool)
+    finally:
+        await pool.close(timeout=1)
 
 
 async def readiness(pool: Pool, local: EngineSnapshot) -> tuple[bool, list[Blocker]]:

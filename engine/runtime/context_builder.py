@@ -27,6 +27,7 @@ CANNOT_READ = {
     "document": "a document",
     "sticker": "a sticker",
     "location": "a location",
+    "contact": "a contact",
 }
 
 
@@ -110,6 +111,8 @@ def readable(text: str | None, kind: str | None) -> str:
     text = (text or "").strip()
     if not kind or kind == "text":
         return text
+    if kind == "reaction":
+        return f"(The customer reacted with {text or 'an emoji'}.)"
     what = CANNOT_READ.get(kind, "an attachment")
     note = f"(The customer sent {what}, which you cannot see or hear. Say so, and ask for it in words.)"
     return f"{text}\n{note}" if text else note

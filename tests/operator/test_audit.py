@@ -67,11 +67,15 @@ async def test_the_audit_log_cannot_be_rewritten(w: World) -> None:
 
 
 async def test_a_guest_leaves_no_row_even_when_an_act_forgets_to_ask(w: World) -> None:
-    with pytest.raises(ReadOnly):
+    async def forgetful() -> None:
         async with transaction(w.pool) as connection:
-            await connection.execute("UPDATE et_threads SET operator = 'x'")
-            await audit(connection, GUEST, "act", "thread:1")
+            await connection.execute("UPDATE et_tenants SET name = 'x'")
+            await audit(connection, GUEST, "act", "tenant:1")
+
+    with pytest.raises(ReadOnly):
+        await forgetful()
     assert await w.audits() == []
+    assert (await w.one("SELECT name FROM et_tenants"))["name"] == "Default"
 
 
 async def test_what_the_database_says_becomes_words_with_a_remedy(w: World) -> None:

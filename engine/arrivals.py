@@ -1,0 +1,96 @@
+"""Everything a far end's webhook or poll held, in one commit: messages, phone replies, receipts, cursor.
+
+Only when this has committed does the far end hear that it was taken; until then it will send it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.channels.base import Channel, Inbound, Parsed
+from engine.database.connection import Connection, Pool, transaction
+from engine.inbound.intake import store_inbound
+from engine.logs import get_logger
+from engine.operator.phone import take_over_from_phone
+from engine.outbound.receipts import apply_receipts
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What was stored."""
+
+    messages: int
+    duplicates: int
+    phone_replies: int
+    receipts: int
+    quarantined: int
+
+
+async def store_arrivals(
+    pool: Pool, channel: Channel, parsed: Parsed, *, next_offset: int | None = None
+) -> Arrived:
+    """Store what came in through an account, and the offset to poll from next. Raises psycopg.Error."""
+    async with transaction(pool) as connection:
+        tenant_id = await _tenant(connection, channel, next_offset)
+        theirs = [message for message in parsed.inbounds if not message.from_me]
+        stored = await store_inbound(connection, tenant_id=tenant_id, channel=channel.name, messages=theirs)
+        ours = [message for message in parsed.inbounds if message.from_me and message.by_api is not True]
+        phone = [await _from_phone(connection, tenant_id, channel, message) for message in ours]
+        receipts = 0
+        if parsed.receipts:
+            receipts = await apply_receipts(connection, channel.name, parsed.receipts)
+        for odd in parsed.quarantined:
+            await connection.execute(
+                "INSERT INTO et_intake_quarantine (channel, account, why, body) VALUES (%s, %s, %s, %s)",
+                [channel.name, channel.account, odd.why, odd.body],
+            )
+    if parsed.quarantined:
+        log.warning("intake.quarantined", channel=channel.name, account=channel.account, bodies=len(parsed.quarantined))
+    return Arrived(stored, len(theirs) - stored, sum(phone), receipts, len(parsed.quarantined))
+
+
+async def poll_cursor(pool: Pool, channel: Channel) -> int | None:
+    """The offset an account is polled from next; None when it never was."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT poll_cursor FROM et_channel_accounts WHERE channel = %s AND account = %s",
+            [channel.name, channel.account],
+        )
+        row = await cursor.fetchone()
+    return row["poll_cursor"] if row else None
+
+
+async def _tenant(connection: Connection, channel: Channel, next_offset: int | None) -> int:
+    """The account's tenant; an account that is new belongs to the first one. Moves its cursor on."""
+    cursor = await connection.execute(
+        "INSERT INTO et_channel_accounts AS a (channel, account, poll_cursor) VALUES (%s, %s, %s)"
+        " ON CONFLICT (channel, account) DO UPDATE SET updated_at = now(),"
+        "    poll_cursor = greatest(a.poll_cursor, excluded.poll_cursor)"
+        " RETURNING tenant_id",
+        [channel.name, channel.account, next_offset],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["tenant_id"])
+
+
+async def _from_phone(connection: Connection, tenant_id: int, channel: Channel, message: Inbound) -> bool:
+    """A message from our own account: an echo of ours, or a person who answered on the phone."""
+    cursor = await connection.execute(
+        "SELECT et_thread_for(%s, NULL, %s, %s, %s) AS id",
+        [tenant_id, channel.name, message.account, message.address],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    reply = await take_over_from_phone(
+        connection,
+        row["id"],
+        message.text,
+        provider_message_id=message.provider_message_id,
+        at=message.provider_timestamp,
+        by_hand=message.by_api is False,
+        raw=message.raw,
+    )
+    return reply is not None

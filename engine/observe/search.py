@@ -1,0 +1,135 @@
+"""What a person looks for among messages: a few words, and conditions like `status:error cost>0.01`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+STATUS_WORDS: dict[str, tuple[str, ...]] = {
+    "waiting": ("received",),
+    "thinking": ("inbound_processing",),
+    "answered": ("inbound_ai_replied",),
+    "person": ("inbound_human_takeover",),
+    "error": ("inbound_error",),
+    "open": ("received", "inbound_processing"),
+    "sending": ("processing",),
+    "retry": ("retry_scheduled",),
+}
+"""Short words beside the statuses' own names."""
+INBOUND = frozenset(
+    {"received", "inbound_processing", "inbound_ai_replied", "inbound_human_takeover", "inbound_error"}
+)
+OUTBOUND = frozenset({"queued", "processing", "sent", "accepted", "retry_scheduled", "failed"})
+_DIRECTIONS = {"in": "inbound", "inbound": "inbound", "out": "outbound", "outbound": "outbound"}
+
+
+class SearchError(ValueError):
+    """A condition that cannot be understood; says which are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSearch:
+    """Conditions that must all hold; None is any."""
+
+    status: tuple[str, ...] | None = None
+    direction: str | None = None
+    channel: str | None = None
+    tenant_id: int | None = None
+    thread_id: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    cost_usd: float | None = None
+    """At least this many USD."""
+    reason: str | None = None
+    """How the reason begins."""
+    text: str | None = None
+    """Somewhere in the text, in any case."""
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+    def words(self) -> str:
+        """The search as it could have been typed."""
+        parts = []
+        if self.status:
+            parts += [f"status:{status}" for status in self.status]
+        for name, key in _KEYS.items():
+            value = getattr(self, key)
+            if value is not None:
+                parts.append(f"{name}:{value}")
+        if self.cost_usd is not None:
+            parts.append(f"cost>{self.cost_usd:g}")
+        if self.text:
+            parts.append(self.text)
+        return " ".join(parts)
+
+
+_KEYS = {
+    "dir": "direction",
+    "channel": "channel",
+    "tenant": "tenant_id",
+    "thread": "thread_id",
+    "provider": "provider",
+    "model": "model",
+    "reason": "reason",
+}
+_CONDITION = re.compile(r"(?P<name>[a-z_]+)(?P<sign>[:=>])(?P<value>.*)", re.IGNORECASE)
+KNOWN = "status: dir: channel: tenant: thread: provider: model: reason: cost>"
+
+
+def parse_search(words: str) -> MessageSearch:
+    """A search as typed. Raises SearchError, whose text says what is wrong and what is known."""
+    try:
+        parts = shlex.split(words, posix=True)
+    except ValueError:  # an apostrophe, or a quotation that is not closed yet
+        parts = words.split()
+    search = MessageSearch()
+    text = []
+    for part in parts:
+        match = _CONDITION.fullmatch(part)
+        name = match["name"].lower() if match else ""
+        if match is None or "//" in part:
+            text.append(part)
+        elif name == "status":
+            search = replace(search, status=(*(search.status or ()), *_statuses(match["value"])))
+        elif name == "cost":
+            search = replace(search, cost_usd=_number(match["value"], float, "cost>0.01"))
+        elif name in _KEYS:
+            search = replace(search, **{_KEYS[name]: _value(name, match["value"])})
+        else:
+            raise SearchError(f"“{name}{match['sign']}” is not known; known are {KNOWN}")
+    return replace(search, text=" ".join(text) or None)
+
+
+def _statuses(value: str) -> tuple[str, ...]:
+    value = value.lower()
+    if value in STATUS_WORDS:
+        return STATUS_WORDS[value]
+    if value in INBOUND | OUTBOUND:
+        return (value,)
+    raise SearchError(f"No status “{value}”; there are {', '.join([*STATUS_WORDS, *sorted(OUTBOUND)])}")
+
+
+def _value(name: str, value: str) -> Any:
+    if not value:
+        raise SearchError(f"{name}: needs a value")
+    if name in ("tenant", "thread"):
+        return _number(value, int, f"{name}:12")
+    if name == "dir":
+        if value.lower() not in _DIRECTIONS:
+            raise SearchError("dir: is in or out")
+        return _DIRECTIONS[value.lower()]
+    return value
+
+
+def _number(value: str, kind: Callable[[str], Any], example: str) -> Any:
+    try:
+        number = kind(value)
+    except ValueError:
+        raise SearchError(f"“{value}” is not a number; write {example}") from None
+    if not 0 <= number < 2**63:
+        raise SearchError(f"“{value}” is out of range; write {example}")
+    return number

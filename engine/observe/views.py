@@ -1,0 +1,330 @@
+"""Messages as panes show them: pages of a list, trips under way, one message in full.
+
+Every statement is flat in history size: keyset pages over bounded stretches of ids, never OFFSET, never a
+count over history.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.database.connection import Connection, Pool, fetch
+from engine.observe import message_sql
+from engine.observe.search import MessageSearch
+
+PAGE = 200
+LOOKS = 10
+"""Stretches of ids that one page looks through at most, before it comes back with what it has."""
+OVERLAP = 300
+"""Ids below the newest one that are looked at again: a later id may have been committed first."""
+TRIP_STRETCH = 5_000
+RECENT_THREADS = 2_000
+TOP = 2**63 - 1
+CHANNELS = ("simulator", "telegram", "whatsapp", "whatsapp_cloud", "waha", "evolution")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message in a list. Texts are as stored: foreign, and cut."""
+
+    id: int
+    created_at: datetime
+    direction: str
+    status: str
+    reason: str | None
+    channel: str
+    account: str
+    tenant_id: int
+    thread_id: int | None
+    who: str
+    """The customer's name, else address."""
+    author: str
+    text: str
+    kind: str | None
+    """Of what is not plain text: image, voice, …"""
+    outcome: str | None
+    """Of its send."""
+    provider: str | None
+    model: str | None
+    tokens: int | None
+    cost_usd: float | None
+    attempts: int
+    delivered_at: datetime | None
+    read_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, the oldest first, and how far was looked."""
+
+    rows: tuple[MessageRow, ...]
+    reached: int
+    """No matching message between this id and the rows is left out."""
+    end: bool
+    """Nothing more lies beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a live list has to show next."""
+
+    new: tuple[MessageRow, ...]
+    renewed: tuple[MessageRow, ...]
+    seen: int
+    """The newest id there was."""
+
+
+@dataclass(frozen=True, slots=True)
+class TripRow:
+    """An inbound message on its way through the eight steps."""
+
+    id: int
+    thread_id: int | None
+    tenant_id: int
+    channel: str
+    who: str
+    text: str
+    kind: str | None
+    status: str
+    reason: str | None
+    attempts: int
+    turn_head_id: int | None
+    created_at: datetime
+    claimed_at: datetime | None
+    replied_at: datetime | None
+    reply_id: int | None
+    model: str | None
+    send_status: str | None
+    outcome: str | None
+    send_attempts: int | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One row of `et_messages` in full."""
+
+    id: int
+    who: str
+    text: str | None
+    """At most 20,000 characters."""
+    bytes: int | None
+    """Of the whole text."""
+    row: dict[str, Any]
+    """Every other column, by name; times as text."""
+    thread: dict[str, Any] | None
+    created_at: datetime
+    claimed_at: datetime | None
+    replied_at: datetime | None
+    send_started_at: datetime | None
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+
+    @property
+    def direction(self) -> str:
+        return str(self.row["direction"])
+
+    @property
+    def status(self) -> str:
+        return str(self.row["delivery_status"])
+
+    @property
+    def thread_id(self) -> int | None:
+        return self.row["thread_id"]
+
+    @property
+    def trace(self) -> dict[str, Any] | None:
+        """`raw_payload.ai_trace`, if there is one that can be read."""
+        payload = self.row.get("raw_payload")
+        trace = payload.get("ai_trace") if isinstance(payload, dict) else None
+        return trace if isinstance(trace, dict) else None
+
+
+@dataclass(frozen=True)
+class MessageDetail:
+    """A message with its whole trip: the inbound one, what answered it, and how that was sent."""
+
+    chosen: int
+    """The id that was asked for: of `inbound` or of `outbound`."""
+    inbound: Stored | None
+    outbound: Stored | None
+    turns: tuple[dict[str, Any], ...]
+    """Rows of `et_turns` for the inbound message, the oldest first, each with `agent_name`."""
+    send: dict[str, Any] | None
+    """The row of `et_outbound_queue`."""
+
+    @property
+    def message(self) -> Stored:
+        """The one that was asked for."""
+        found = self.inbound if self.inbound and self.inbound.id == self.chosen else self.outbound
+        assert found is not None
+        return found
+
+    @property
+    def turn(self) -> dict[str, Any] | None:
+        """The turn that wrote the reply, else the latest one that was not a dry run."""
+        live = [turn for turn in self.turns if turn["kind"] != "dry_run"]
+        if self.outbound is not None:
+            for turn in live:
+                if turn["reply_message_id"] == self.outbound.id:
+                    return turn
+        return live[-1] if live else None
+
+
+async def page_before(pool: Pool, search: MessageSearch, before: int = TOP, limit: int = PAGE) -> Page:
+    """The matching messages just before an id, looking through a bounded number of stretches."""
+    _, stretched = message_sql.source(search)
+    statement, params = message_sql.older(search).encode(), message_sql.values(search)
+    async with pool.connection() as connection:
+        if before == TOP:
+            before = await _newest(connection) + 1
+        ids: list[int] = []
+        reached = before
+        for _ in range(LOOKS):
+            floor = max(0, reached - message_sql.STRETCH) if stretched else 0
+            wanted = limit - len(ids)
+            found = await _ids(connection, statement, params, before=reached, floor=floor, limit=wanted)
+            ids += found
+            reached = found[-1] if len(found) == wanted else floor
+            if len(ids) == limit or reached <= 1:
+                break
+        return Page(await _rows(connection, ids), reached, end=reached <= 1 and len(ids) < limit)
+
+
+async def page_after(pool: Pool, search: MessageSearch, after: int, limit: int = PAGE) -> Page:
+    """The matching messages just after an id, up to the newest."""
+    _, stretched = message_sql.source(search)
+    statement, params = message_sql.newer(search).encode(), message_sql.values(search)
+    async with pool.connection() as connection:
+        newest = await _newest(connection)
+        ids: list[int] = []
+        reached = after
+        for _ in range(LOOKS):
+            ceiling = min(newest, reached + message_sql.STRETCH) if stretched else newest
+            wanted = limit - len(ids)
+            found = await _ids(connection, statement, params, after=reached, ceiling=ceiling, limit=wanted)
+            ids += found
+            reached = found[-1] if len(found) == wanted else ceiling
+            if len(ids) == limit or reached >= newest:
+                break
+        return Page(await _rows(connection, ids), reached, end=reached >= newest and len(ids) < limit)
+
+
+async def tail(
+    pool: Pool,
+    search: MessageSearch,
+    *,
+    seen: int,
+    known: frozenset[int],
+    renew: Sequence[int],
+    limit: int = PAGE,
+) -> Tail:
+    """What came after `seen`, less the `known`, and the present state of the messages in `renew`.
+
+    When more than `limit` came at once, only the newest are told.
+    """
+    async with pool.connection() as connection:
+        newest = await _newest(connection)
+        fresh: list[int] = []
+        if newest > seen or known:
+            floor = max(seen - OVERLAP, newest - message_sql.STRETCH)
+            statement, params = message_sql.older(search).encode(), message_sql.values(search)
+            found = await _ids(
+                connection, statement, params, before=newest + 1, floor=floor + 1, limit=OVERLAP + limit
+            )
+            fresh = [i for i in found if i not in known][:limit]
+        rows = await _rows(connection, [*fresh, *renew])
+    new = frozenset(fresh)
+    return Tail(
+        tuple(row for row in rows if row.id in new), tuple(row for row in rows if row.id not in new), newest
+    )
+
+
+async def message_rows(pool: Pool, ids: Sequence[int]) -> tuple[MessageRow, ...]:
+    """These messages, the oldest first."""
+    async with pool.connection() as connection:
+        return await _rows(connection, ids)
+
+
+async def trips(pool: Pool, limit: int) -> tuple[TripRow, ...]:
+    """The newest inbound messages and how far each has come, the newest first."""
+    async with pool.connection() as connection:
+        return await read_trips(connection, limit)
+
+
+async def read_trips(connection: Connection, limit: int) -> tuple[TripRow, ...]:
+    """`trips`, on a connection that is at hand."""
+    floor = max(0, await _newest(connection) - TRIP_STRETCH)
+    return tuple(TripRow(**row) for row in await fetch(connection, "trips", limit, floor))
+
+
+async def message_detail(pool: Pool, message_id: int) -> MessageDetail | None:
+    """A message with its trip; None when there is no such message."""
+    async with pool.connection() as connection:
+        chosen = await _stored(connection, message_id)
+        if chosen is None:
+            return None
+        if chosen.direction == "inbound":
+            inbound, outbound = chosen, None
+            head = chosen.row["turn_head_id"] or chosen.id
+            replies = await fetch(connection, "message_reply", head)
+            if replies:
+                outbound = await _stored(connection, replies[0]["id"])
+        else:
+            outbound, head = chosen, chosen.row["in_reply_to"]
+            inbound = await _stored(connection, head) if head else None
+        turns = await fetch(connection, "message_turns", head) if head else []
+        sends = await fetch(connection, "message_send", outbound.id) if outbound else []
+        return MessageDetail(message_id, inbound, outbound, tuple(turns), sends[0] if sends else None)
+
+
+async def find_thread(pool: Pool, wanted: str) -> int | None:
+    """The conversation somebody means by a phone number, a channel's address, or part of a name."""
+    wanted = wanted.strip()
+    if not wanted:
+        return None
+    async with pool.connection() as connection:
+        found = await fetch(connection, "find_address", _spellings(wanted), list(CHANNELS))
+        if not found:
+            found = await fetch(connection, "find_name", message_sql.pattern(wanted), RECENT_THREADS)
+        return found[0]["id"] if found else None
+
+
+def _spellings(wanted: str) -> list[str]:
+    """How channels may write an address."""
+    digits = re.sub(r"[\s().+-]", "", wanted)
+    if not digits.isdigit():
+        return [wanted]
+    return [wanted, digits, f"+{digits}", f"{digits}@c.us", f"{digits}@s.whatsapp.net", f"{digits}@lid"]
+
+
+async def _newest(connection: Connection) -> int:
+    found = await fetch(connection, "newest_message")
+    return found[0]["id"] if found else 0
+
+
+async def _ids(connection: Connection, statement: bytes, params: dict[str, Any], **bounds: int) -> list[int]:
+    cursor = await connection.execute(statement, {**params, **bounds}, prepare=False)
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def _rows(connection: Connection, ids: Sequence[int]) -> tuple[MessageRow, ...]:
+    if not ids:
+        return ()
+    return tuple(MessageRow(**row) for row in await fetch(connection, "message_rows", list(ids)))
+
+
+async def _stored(connection: Connection, message_id: int) -> Stored | None:
+    found = await fetch(connection, "message_detail", message_id)
+    if not found:
+        return None
+    row = found[0]
+    message = row.pop("message")
+    return Stored(id=message["id"], row=message, **row)

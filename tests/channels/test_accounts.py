@@ -1,0 +1,157 @@
+"""Where channel accounts come from: the environment, the file, both; and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.channels.registry import build_channels
+from engine.settings import Settings, SettingsError, load_settings
+
+FILE = """
+[[channels.telegram]]
+account = "shop"
+bot_token = "99:SHOPTOKEN"
+
+[[channels.whatsapp_cloud]]
+account = "one"
+token = "cloud-token-1"
+phone_number_id = "11111"
+app_secret = "shared-app-secret"
+
+[[channels.whatsapp_cloud]]
+account = "two"
+token = "cloud-token-2"
+phone_number_id = "22222"
+app_secret = "shared-app-secret"
+
+[[channels.whatsapp_cloud]]
+account = "apart"
+token = "cloud-token-3"
+phone_number_id = "33333"
+app_secret = "another-app-secret"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        if name.startswith(("telegram_", "whatsapp_", "waha_", "evolution_", "simulator_")):
+            monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "switchboard.toml"
+    path.write_text(FILE)
+    monkeypatch.setenv("SWITCHBOARD_CONFIG", str(path))
+    return path
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+EVERYTHING = {
+    "TELEGRAM_BOT_TOKEN": "12:bot-token",
+    "TELEGRAM_API_BASE": "http://127.0.0.1:1/",
+    "WHATSAPP_TOKEN": "cloud-token",
+    "WHATSAPP_PHONE_NUMBER_ID": "106540352242922",
+    "WHATSAPP_APP_SECRET": "app-secret",
+    "WHATSAPP_APP_SECRET_PREVIOUS": "app-secret-before",
+    "WHATSAPP_VERIFY_TOKEN": "verify-token",
+    "WHATSAPP_GRAPH_BASE": "http://127.0.0.1:2",
+    "WAHA_BASE_URL": "http://127.0.0.1:3",
+    "WAHA_API_KEY": "waha-key",
+    "WAHA_HMAC_KEY": "waha-hmac",
+    "WAHA_SESSION": "main",
+    "EVOLUTION_BASE_URL": "http://127.0.0.1:4",
+    "EVOLUTION_API_KEY": "evolution-key",
+    "EVOLUTION_INSTANCE": "shop",
+    "EVOLUTION_WEBHOOK_SECRET": "evolution-secret",
+}
+SECRETS = {
+    "12:bot-token",
+    "cloud-token",
+    "app-secret",
+    "app-secret-before",
+    "verify-token",
+    "waha-key",
+    "waha-hmac",
+    "evolution-key",
+    "evolution-secret",
+}
+
+
+def test_the_environment_makes_the_default_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, **EVERYTHING)
+    settings = load_settings()
+    (telegram,), (cloud,) = settings.channels.telegram, settings.channels.whatsapp_cloud
+    (waha,), (evolution,) = settings.channels.waha, settings.channels.evolution
+    assert (telegram.account, telegram.api_base, telegram.bot_id) == ("default", "http://127.0.0.1:1", "12")
+    assert [one.get_secret_value() for one in cloud.webhook_secrets] == ["app-secret", "app-secret-before"]
+    assert (waha.session, evolution.instance) == ("main", "shop")
+    assert set(settings.secrets()) >= SECRETS
+
+
+async def test_every_account_becomes_a_channel(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    set_all(monkeypatch, **EVERYTHING)
+    settings = load_settings()
+    registry = build_channels(settings)
+    assert sorted((channel.name, channel.account) for channel in registry) == [
+        ("evolution", "default"),
+        ("simulator", "default"),
+        ("telegram", "default"),
+        ("telegram", "shop"),
+        ("waha", "default"),
+        ("whatsapp_cloud", "apart"),
+        ("whatsapp_cloud", "default"),
+        ("whatsapp_cloud", "one"),
+        ("whatsapp_cloud", "two"),
+    ]
+    assert set(settings.secrets()) >= SECRETS | {"99:SHOPTOKEN", "cloud-token-3", "shared-app-secret"}
+    await registry.aclose()
+
+
+async def test_only_accounts_that_share_a_secret_share_a_webhook(config: Path) -> None:
+    registry = build_channels(load_settings())
+    numbers = registry.get("whatsapp_cloud", "one")._numbers  # type: ignore[attr-defined]
+    assert numbers == {"11111": "one", "22222": "two"}
+    await registry.aclose()
+
+
+def test_blank_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, **dict.fromkeys(EVERYTHING, " "))
+    assert not any(accounts for _, accounts in load_settings().channels)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"WHATSAPP_TOKEN": "cloud-token"}, "WHATSAPP_PHONE_NUMBER_ID missing beside WHATSAPP_TOKEN"),
+        ({"EVOLUTION_INSTANCE": "shop"}, "EVOLUTION_BASE_URL and EVOLUTION_API_KEY missing"),
+        ({"TELEGRAM_BOT_TOKEN": "my-secret-token"}, "TELEGRAM_BOT_TOKEN"),
+        ({"WAHA_BASE_URL": "waha:3000"}, "WAHA_BASE_URL"),
+        ({"WAHA_BASE_URL": "http://waha", "WAHA_SESSION": "a/../b"}, "WAHA_SESSION"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name_and_without_the_secret(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    set_all(monkeypatch, **variables)
+    with pytest.raises(SettingsError, match=told) as caught:
+        load_settings()
+    assert "my-secret-token" not in str(caught.value)
+
+
+def test_the_file_is_checked_too(config: Path) -> None:
+    config.write_text(FILE + '[[channels.telegram]]\naccount = "shop"\nbot_token = "98:OTHER"\n')
+    with pytest.raises(SettingsError, match="two accounts of telegram"):
+        load_settings()
+    config.write_text('[[channels.telegram]]\naccount = "x"\nbot_token = "my-secret-token"\n')
+    with pytest.raises(SettingsError, match=r"channels\.telegram\.0\.bot_token") as caught:
+        load_settings()
+    assert "my-secret-token" not in str(caught.value)
