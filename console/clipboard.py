@@ -13,7 +13,9 @@ LONGEST = 50_000
 async def copy(app: Any, text: str) -> str:
     """Copy sanitised `text`; what was done, in words. Raises ValueError when it is too long."""
     if len(text) > LONGEST:
-        raise ValueError(f"{len(text):,} characters are too many for a terminal's clipboard; export them (e).")
+        raise ValueError(
+            f"{len(text):,} characters are too many for a terminal's clipboard; export them (e)."
+        )
     if os.environ.get("TMUX") and await _to_tmux(text):
         return f"Copied {len(text):,} characters to tmux and the clipboard."
     app.copy_to_clipboard(text)

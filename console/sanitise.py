@@ -14,7 +14,9 @@ from engine.observe import one_line, sanitise
 
 _KEYCAP = re.compile("([0-9#*])\ufe0f?\u20e3")
 _DROPPED = re.compile("[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")  # variation selectors, skin tones
-_JOINED = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
+_JOINED = re.compile(
+    "(?<=[\u2190-\u2bff\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
+)
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
 
 

@@ -52,6 +52,26 @@ BEGIN
         RAISE EXCEPTION 'an inbound message is inserted as received, not as %', NEW.delivery_status
             USING ERRCODE = 'check_violation', HINT = 'Insert it with delivery_status = ''received''.';
     END IF;
+    -- What only we write is not taken from elsewhere, nor is a time that no clock shows.
+    NEW.claim_token := 0;
+    NEW.attempts := 0;
+    NEW.claimed_by := NULL;
+    NEW.claimed_at := NULL;
+    NEW.lease_until := NULL;
+    NEW.turn_head_id := NULL;
+    NEW.in_reply_to := NULL;
+    NEW.replied_at := NULL;
+    IF NEW.created_at IS NULL
+       OR NEW.created_at NOT BETWEEN '2000-01-01' AND now() + interval '1 day' THEN
+        NEW.created_at := now();
+    END IF;
+    -- A thread that is not there, or not this conversation's, would lose the message or show it to a stranger.
+    IF NEW.thread_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM et_threads
+                        WHERE id = NEW.thread_id AND tenant_id = NEW.tenant_id AND channel = NEW.channel
+                          AND account = NEW.account) THEN
+        NEW.thread_id := NULL;
+    END IF;
     IF NEW.thread_id IS NULL THEN
         NEW.thread_id := et_thread_for(
             NEW.tenant_id, NEW.lead_id, NEW.channel, NEW.account, NEW.raw_payload->>'from');
@@ -330,9 +350,12 @@ SELECT id, 1,
   FROM et_agents a WHERE NOT EXISTS (SELECT FROM et_agent_versions v WHERE v.agent_id = a.id);
 
 -- step: messages that came while there was no trigger get their threads
-UPDATE et_messages
+UPDATE et_messages m
    SET thread_id = et_thread_for(tenant_id, lead_id, channel, account, raw_payload->>'from')
- WHERE direction = 'inbound' AND delivery_status = 'received' AND thread_id IS NULL;
+ WHERE direction = 'inbound' AND delivery_status = 'received'
+   AND NOT EXISTS (SELECT FROM et_threads t
+                    WHERE t.id = m.thread_id AND t.tenant_id = m.tenant_id AND t.channel = m.channel
+                      AND t.account = m.account);
 
 -- step: threads with unanswered messages are due
 UPDATE et_threads t SET due_at = now(), burst_started_at = now()

@@ -23,7 +23,9 @@ class Confirm(Dialog[bool]):
         Binding("left,right,h,l", "other", "Other", show=False),
     ]
 
-    def __init__(self, question: str, detail: Content | str = "", *, yes: str = "Yes", no: str = "No") -> None:
+    def __init__(
+        self, question: str, detail: Content | str = "", *, yes: str = "Yes", no: str = "No"
+    ) -> None:
         super().__init__()
         self._question = question
         self._detail = detail if isinstance(detail, Content) else Content(detail)

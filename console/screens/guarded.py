@@ -31,7 +31,10 @@ class Guarded(Screen[Answer]):
     def say(self, text: str, *, title: str = "", bad: bool = False) -> None:
         """A toast. The text may hold foreign words; it is sanitised and never parsed."""
         self.notify(
-            cell(text, limit=500).plain, title=title, severity="warning" if bad else "information", markup=False
+            cell(text, limit=500).plain,
+            title=title,
+            severity="warning" if bad else "information",
+            markup=False,
         )
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

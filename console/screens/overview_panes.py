@@ -147,7 +147,11 @@ def queues(health: SystemHealth, sparks: dict[str, str]) -> list[Line]:
                 Content.assemble(
                     (f"{side} ", MUTED),
                     (f"{shown.glyph} {shown.word:<13}", style),
-                    fit(Content.styled(count(queue.count, queue.more), "" if queue.count else MUTED), 8, right=True),
+                    fit(
+                        Content.styled(count(queue.count, queue.more), "" if queue.count else MUTED),
+                        8,
+                        right=True,
+                    ),
                     fit(Content.styled(age(queue.oldest_age_seconds), MUTED), 9, right=True),
                     ("  " + sparks.get(spark_key(queue), ""), BUSY),
                 ),

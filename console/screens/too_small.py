@@ -32,5 +32,7 @@ class TooSmall(Dialog[None]):
         if width >= WIDTH and height >= HEIGHT:
             self.dismiss(None)
             return
-        text = f"This terminal is {width}×{height}.\nSwitchboard needs {WIDTH}×{HEIGHT}.\nMake it larger, or q."
+        text = (
+            f"This terminal is {width}×{height}.\nSwitchboard needs {WIDTH}×{HEIGHT}.\nMake it larger, or q."
+        )
         self.query_one(Quiet).show(Content(text))

@@ -40,7 +40,9 @@ class KeyBar(Lines):
         end, self._ends = 0, []
         for action in self._actions:
             key, enabled = host.key_of(action), action.why_not(host) is None
-            part = Content.assemble((key, KEY if enabled else MUTED), (f" {action.title}  ", "" if enabled else MUTED))
+            part = Content.assemble(
+                (key, KEY if enabled else MUTED), (f" {action.title}  ", "" if enabled else MUTED)
+            )
             if end + part.cell_length > self.size.width + 2:
                 break
             end += part.cell_length

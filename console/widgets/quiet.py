@@ -15,7 +15,9 @@ class Quiet(Static):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*LOOKS}
 
-    def __init__(self, content: Content | None = None, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self, content: Content | None = None, *, id: str | None = None, classes: str | None = None
+    ) -> None:
         self._shown = content or Content("")
         super().__init__(self._shown, id=id, classes=classes, markup=False)
 

@@ -111,12 +111,12 @@ class _Inventor:
         ended_at = (result.answered_at or claimed_at) + self._span(0.003, 0.012)
         thread.claims += 1
         self._close(thread, burst, result, ended_at)
-        for message in burst:
-            thread.said.insert(0, Said(0, "customer", readable(message.text, message.row["raw_payload"]["kind"]), message.at))
+        for message in new:
+            thread.said.insert(0, Said(0, "customer", readable(message.text, message.kind), message.created_at))
         if result.outcome is TurnOutcome.REPLIED:
             reply = self._reply(thread, burst[0], result, ended_at)
             self._record(burst, reply, result, ended_at)
-            return reply.row["delivered_at"]
+            return thread.last_at
         self._record(burst, None, result, ended_at)
         self._not_answered(thread, result, ended_at)
         return None

@@ -83,8 +83,10 @@ def store(connection: psycopg.Connection[Any], past: Past) -> None:
     past.threads.sort(key=lambda thread: thread.opened_at)
     past.messages.sort(key=lambda message: message.at)
     past.turns.sort(key=lambda turn: turn.row["finished_at"])
-    for item in (*enumerate(past.threads, 1), *enumerate(past.messages, 1)):
-        item[1].id = item[0]
+    for number, thread in enumerate(past.threads, 1):
+        thread.id = number
+    for number, message in enumerate(past.messages, 1):
+        message.id = number
     inbound = [message for message in past.messages if not message.outbound]
     outbound = [message for message in past.messages if message.outbound]
     with connection.transaction():

@@ -37,7 +37,7 @@ class PastAgent:
         result.verdicts, block = policy.before(self._situation(history, new, texts, now))
         if block:
             result.reason, result.error = block.reason, block.detail
-            result.hand_over, result.opt_out = block.hand_over, block.opt_out
+            result.hand_over, result.opt_out = block.hand_over, policy.opt_out_asked(texts)
             return result
         result.context = build_context(
             prompt=bistro.PROMPT,

@@ -206,12 +206,12 @@ PERSONAS = (
     Persona("terse", 4, _terse, comes_back=True),
 )
 _WEIGHTS = [persona.weight for persona in PERSONAS]
-_FIRST = tuple(
-    "Anna Ben Carla David Elena Felix Greta Hugo Ines Jonas Klara Leo Mia Noah Olga Pavel Rosa Sven Tereza Vera".split()
-)
-_LAST = tuple(
-    "Adler Berg Costa Dvořák Eriksen Fuchs Garcia Horák Ivanova Jansen Kovač Lindt Moreau Novák Ortega Petit".split()
-)
+# fmt: off
+_FIRST = ("Anna", "Ben", "Carla", "David", "Elena", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Klara", "Leo",
+          "Mia", "Noah", "Olga", "Pavel", "Rosa", "Sven", "Tereza", "Vera")
+_LAST = ("Adler", "Berg", "Costa", "Dvořák", "Eriksen", "Fuchs", "Garcia", "Horák", "Ivanova", "Jansen", "Kovač",
+         "Lindt", "Moreau", "Novák", "Ortega", "Petit")
+# fmt: on
 
 
 class Town:

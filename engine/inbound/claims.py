@@ -210,6 +210,12 @@ async def sweep_mailboxes(connection: Connection) -> int:
     return len(await fetch(connection, "sweep_mailboxes"))
 
 
+async def defer_oldest(connection: Connection, seconds: float) -> int | None:
+    """Put the oldest due thread off; returns its id. Its messages stay as they are."""
+    rows = await fetch(connection, "defer_oldest", seconds)
+    return rows[0]["id"] if rows else None
+
+
 async def seconds_to_next_due(connection: Connection) -> float | None:
     """Seconds until the next thread is due, 0 when one is; None when none waits."""
     rows = await fetch(connection, "next_due")

@@ -29,6 +29,7 @@ log = get_logger(__name__)
 RETRY_BASE_SECONDS = 5.0
 RETRY_CAP_SECONDS = 300.0
 AFTER_TROUBLE_SECONDS = 1.0
+DEFER_SECONDS = 60.0
 
 
 class InboundWorker:
@@ -72,6 +73,9 @@ class InboundWorker:
         while not self._stopping:
             try:
                 wait = await self._claim_all()
+            except (psycopg.IntegrityError, psycopg.DataError) as error:
+                self._trouble(f"claim: {error}")
+                wait = await self._isolate()
             except (psycopg.Error, OSError) as error:
                 self._trouble(f"claim: {error}")
                 wait = AFTER_TROUBLE_SECONDS
@@ -91,13 +95,7 @@ class InboundWorker:
             if room <= 0:
                 return self._settings.poll_seconds  # a turn that ends wakes us
             async with self._pool.connection() as connection:
-                claimed = await claims.claim_turns(
-                    connection,
-                    engine=self._engine,
-                    threads=room,
-                    lease_seconds=self._settings.lease_seconds,
-                    burst=BURST_LIMIT if directory.settings.quiet_window.seconds else 1,
-                )
+                claimed = await self._claim(connection, threads=room)
                 due = None if claimed else await claims.seconds_to_next_due(connection)
             for claim in claimed:
                 self._begin(claim)
@@ -105,6 +103,32 @@ class InboundWorker:
                 poll = self._settings.poll_seconds
                 return poll if due is None else min(poll, due + 0.002)
         return 0.0
+
+    async def _isolate(self) -> float:
+        """One thread's rows make every claim fail: find it by claiming singly, and put it off for a while."""
+        for _ in range(self._settings.claim_batch):
+            async with self._pool.connection() as connection:
+                try:
+                    claimed = await self._claim(connection, threads=1)
+                except (psycopg.IntegrityError, psycopg.DataError) as error:
+                    thread = await claims.defer_oldest(connection, DEFER_SECONDS)
+                    log.error("thread.unclaimable", thread_id=thread, error=str(error))
+                    return 0.0
+            if not claimed:
+                break
+            for claim in claimed:
+                self._begin(claim)
+        return AFTER_TROUBLE_SECONDS
+
+    async def _claim(self, connection: Connection, *, threads: int) -> list[Claim]:
+        quiet = self._directory().settings.quiet_window.seconds
+        return await claims.claim_turns(
+            connection,
+            engine=self._engine,
+            threads=threads,
+            lease_seconds=self._settings.lease_seconds,
+            burst=BURST_LIMIT if quiet else 1,
+        )
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._turn(claim))

@@ -56,11 +56,9 @@ async def examine(load: Callable[[], Settings]) -> Examination:
         connection = None
         try:
             database, connection = await stack.enter_async_context(_database(settings))
-            kind = "embedded" if database.embedded else "yours"
             version = connection.info.parameter_status("server_version")
-            checks.append(
-                Check(name="database", state="ok", what=f"PostgreSQL {version} ({kind}), {database.where}")
-            )
+            what = f"PostgreSQL {version}, {database.where}"
+            checks.append(Check(name="database", state="ok", what=what))
             checks += await database_checks(connection, database.dsn, router)
         except DatabaseError as error:
             checks.append(Check(name="database", state="fail", what=error.what, remedy=error.remedy))

@@ -76,6 +76,8 @@ class Tail:
     renewed: tuple[MessageRow, ...]
     seen: int
     """The newest id there was."""
+    gap: bool
+    """More came than are told: read the list anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class Stored:
 
     @property
     def thread_id(self) -> int | None:
-        return self.row["thread_id"]
+        found: int | None = self.row["thread_id"]
+        return found
 
     @property
     def trace(self) -> dict[str, Any] | None:
@@ -222,28 +225,34 @@ async def tail(
     search: MessageSearch,
     *,
     seen: int,
-    known: frozenset[int],
+    known: frozenset[int] | None,
     renew: Sequence[int],
     limit: int = PAGE,
 ) -> Tail:
-    """What came after `seen`, less the `known`, and the present state of the messages in `renew`.
+    """What came after `seen`, and the present state of the messages in `renew`.
 
-    When more than `limit` came at once, only the newest are told.
+    `known` are the ids held already of the last `OVERLAP` before `seen`, so that one which was committed late
+    is found; None when it has been quiet for a while and none can be missing.
     """
     async with pool.connection() as connection:
         newest = await _newest(connection)
         fresh: list[int] = []
-        if newest > seen or known:
-            floor = max(seen - OVERLAP, newest - message_sql.STRETCH)
+        gap = newest - seen > message_sql.STRETCH
+        if not gap and (newest > seen or known is not None):
             statement, params = message_sql.older(search).encode(), message_sql.values(search)
+            floor = seen + 1 if known is None else max(0, seen - OVERLAP)
             found = await _ids(
-                connection, statement, params, before=newest + 1, floor=floor + 1, limit=OVERLAP + limit
+                connection, statement, params, before=newest + 1, floor=floor, limit=OVERLAP + limit
             )
-            fresh = [i for i in found if i not in known][:limit]
-        rows = await _rows(connection, [*fresh, *renew])
+            fresh = [i for i in found if i not in (known or ())]
+            gap = len(fresh) > limit
+        rows = await _rows(connection, [*fresh[:limit], *renew])
     new = frozenset(fresh)
     return Tail(
-        tuple(row for row in rows if row.id in new), tuple(row for row in rows if row.id not in new), newest
+        tuple(row for row in rows if row.id in new),
+        tuple(row for row in rows if row.id not in new),
+        newest,
+        gap,
     )
 
 
@@ -271,8 +280,10 @@ async def message_detail(pool: Pool, message_id: int) -> MessageDetail | None:
         chosen = await _stored(connection, message_id)
         if chosen is None:
             return None
+        inbound: Stored | None = None
+        outbound: Stored | None = None
         if chosen.direction == "inbound":
-            inbound, outbound = chosen, None
+            inbound = chosen
             head = chosen.row["turn_head_id"] or chosen.id
             replies = await fetch(connection, "message_reply", head)
             if replies:

@@ -1,7 +1,10 @@
--- Messages that came in while there was no trigger get their threads.
+-- Messages that came in while there was no trigger, or whose thread is not theirs, get their threads.
 UPDATE et_messages
    SET thread_id = et_thread_for(tenant_id, lead_id, channel, account, raw_payload->>'from')
- WHERE id IN (SELECT id FROM et_messages
-               WHERE direction = 'inbound' AND delivery_status = 'received' AND thread_id IS NULL
-               ORDER BY id LIMIT 1000)
+ WHERE id IN (SELECT m.id FROM et_messages m
+               WHERE m.direction = 'inbound' AND m.delivery_status = 'received'
+                 AND NOT EXISTS (SELECT FROM et_threads t
+                                  WHERE t.id = m.thread_id AND t.tenant_id = m.tenant_id
+                                    AND t.channel = m.channel AND t.account = m.account)
+               ORDER BY m.id LIMIT 1000)
 RETURNING id

@@ -47,7 +47,8 @@ taken AS (
            updated_at = now()
       FROM chosen c
      WHERE m.id = c.id AND m.delivery_status = 'received'
- RETURNING m.id, m.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.created_at, m.provider_message_id,
+ RETURNING m.id, m.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
+           greatest(least(m.created_at, now()), '2000-01-01') AS created_at,
            left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
            m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name,
            m.reason IN ('replay', 'handed_back') AS asked_for
@@ -84,7 +85,8 @@ SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', x.id, 'author', x.author, 'text', x.text_content,
                                          'created_at', x.created_at)) AS history
-         FROM (SELECT id, created_at, left(text_content, 8000) AS text_content,
+         FROM (SELECT id, greatest(least(created_at, now()), '2000-01-01') AS created_at,
+                      left(text_content, 8000) AS text_content,
                       coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'
                                             WHEN llm_provider IS NOT NULL THEN 'ai' ELSE 'human' END) AS author
                  FROM et_messages

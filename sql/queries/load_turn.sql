@@ -13,7 +13,8 @@ SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id
   LEFT JOIN LATERAL (
        SELECT json_agg(json_build_object('id', x.id, 'author', x.author, 'text', x.text_content,
                                          'created_at', x.created_at)) AS history
-         FROM (SELECT id, created_at, left(text_content, 8000) AS text_content,
+         FROM (SELECT id, greatest(least(created_at, now()), '2000-01-01') AS created_at,
+                      left(text_content, 8000) AS text_content,
                       coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'
                                             WHEN llm_provider IS NOT NULL THEN 'ai' ELSE 'human' END) AS author
                  FROM et_messages

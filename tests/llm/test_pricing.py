@@ -132,6 +132,7 @@ def test_an_override_prices_even_what_is_free() -> None:
     assert price("zai", "glm-4.7-flash", MILLION, overrides=overrides) == Decimal(2)
 
 
+@pytest.mark.parametrize("hour", [0, 5, 12, 17])
 @pytest.mark.parametrize("prompt", [1_000, 250_000])
 @pytest.mark.parametrize(
     ("maker", "model"),
@@ -145,8 +146,8 @@ def test_an_override_prices_even_what_is_free() -> None:
         ("zai", "glm-5.3-flash"),  # changed its price on a date
     ],
 )
-def test_kept_rates_give_what_the_table_gives(maker: str, model: str, prompt: int) -> None:
-    at = datetime(2026, 11, 22, 17, 45, tzinfo=UTC)
+def test_kept_rates_give_what_the_table_gives(maker: str, model: str, prompt: int, hour: int) -> None:
+    at = datetime(2026, 11, 22, hour, 45, tzinfo=UTC)
     asked = genai_prices.Usage(input_tokens=prompt, cache_read_tokens=100, output_tokens=500)
     expected = genai_prices.calc_price(
         asked, model, provider_id=maker, genai_request_timestamp=at
@@ -161,12 +162,12 @@ def test_a_price_is_that_of_its_day() -> None:
     assert (early, late) == (Decimal("0.325"), Decimal("0.65"))
 
 
-def test_what_is_not_sold_by_the_token_has_no_price() -> None:
-    """An embedding model has no output price: pricing a chat with it would say 0 for the answer."""
-    assert genai_prices.calc_price(
-        genai_prices.Usage(output_tokens=5), "gpt-transcribe", provider_id="openai"
-    )
-    assert price("uniapi", "gpt-transcribe", usage(0, 5), at=AT) is None
+@pytest.mark.parametrize("model", ["text-embedding-3-small", "gpt-transcribe"])
+def test_what_is_not_sold_by_the_token_has_no_price(model: str) -> None:
+    """An embedding model has no output price: the table would say 0 for an answer."""
+    answer = genai_prices.Usage(output_tokens=5)
+    assert genai_prices.calc_price(answer, model, provider_id="openai").total_price == 0
+    assert price("uniapi", model, usage(0, 5), at=AT) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -291,7 +292,12 @@ async def test_an_endless_answer_is_cut_off_at_the_limit() -> None:
 async def test_a_small_packed_answer_that_grows_is_cut_off_too() -> None:
     bomb = gzip.compress(b" " * (20 * MAX_ANSWER))
     async with raw_server(answering(http(bomb, 200, "content-encoding: gzip"))) as provider:
-        assert "larger than 2 MB" in (await failure_of(provider)).message
+        tracemalloc.start()
+        failure = await failure_of(provider)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert "larger than 2 MB" in failure.message
+    assert peak < 5 * MAX_ANSWER
 
 
 async def test_an_answer_packed_unasked_is_unpacked() -> None:

@@ -1,0 +1,155 @@
+"""Conversations as the inbox shows them: who waits, who answers, what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from engine.database.connection import Connection, Pool, fetch
+from engine.observe.views import TOP
+
+HUMAN_THREADS = 500
+"""Conversations of people shown at most, those taken over last."""
+THREADS = 50
+SAID = 100
+ALWAYS = datetime(1, 1, 2, tzinfo=UTC)
+NEVER = datetime(9999, 12, 30, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """A conversation in a list. Texts and names are foreign."""
+
+    id: int
+    tenant_id: int
+    channel: str
+    account: str
+    lead_id: int | None
+    address: str
+    who: str
+    """The customer's name, else address."""
+    opted_out_at: datetime | None
+    owner: str
+    """`ai` or `human`."""
+    operator: str | None
+    epoch: int
+    owner_since: datetime | None
+    auto_release_at: datetime | None
+    """When the AI answers again by itself."""
+    human_until: datetime | None
+    due_at: datetime | None
+    thinking: bool
+    """A turn of the AI is under way."""
+    last_inbound_at: datetime | None
+    """Starts the channel's window in which an answer is allowed."""
+    last_message_at: datetime | None
+    waiting: bool
+    """The customer has the last word."""
+    unread: int
+    """Messages since the last answer; at most 20."""
+    last_text: str
+    last_author: str | None
+    last_kind: str | None
+    last_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message or a private note of a conversation."""
+
+    kind: str
+    """`message` or `note`; ids are of one or the other."""
+    id: int
+    at: datetime
+    author: str
+    """`customer`, `ai`, `human`; of a note, who wrote it."""
+    text: str
+    direction: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    media: str | None = None
+    queue_id: int | None = None
+    outcome: str | None = None
+    error: str | None = None
+    model: str | None = None
+    in_reply_to: int | None = None
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+    read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A stretch of a conversation, the oldest first."""
+
+    said: tuple[Said, ...]
+    oldest: int
+    """The lowest message id in it; ask for what is before it."""
+    end: bool
+    """The conversation begins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A text of the AI that was not sent."""
+
+    turn_id: int
+    message_id: int
+    outcome: str
+    reason: str | None
+    text: str
+    model: str | None
+    finished_at: datetime
+
+
+async def human_threads(pool: Pool) -> tuple[ThreadRow, ...]:
+    """Conversations that people answer; those in which the customer waits first, longest first."""
+    async with pool.connection() as connection:
+        return await _threads(connection, await fetch(connection, "threads_human", HUMAN_THREADS))
+
+
+async def recent_threads(
+    pool: Pool, *, before: datetime = NEVER, before_id: int = TOP, limit: int = THREADS
+) -> tuple[ThreadRow, ...]:
+    """All conversations by their last message, the newest first; the next page begins after the last row's
+    `last_message_at` and `id`."""
+    async with pool.connection() as connection:
+        return await _threads(connection, await fetch(connection, "threads_recent", before, before_id, limit))
+
+
+async def thread_rows(pool: Pool, ids: Sequence[int]) -> tuple[ThreadRow, ...]:
+    """These conversations, in this order; those that do not exist are left out."""
+    async with pool.connection() as connection:
+        return await _threads(connection, [{"id": thread_id} for thread_id in ids])
+
+
+async def conversation(pool: Pool, thread_id: int, *, before: int = TOP, limit: int = SAID) -> Conversation:
+    """What was said in a conversation before a message, with the private notes of that stretch."""
+    async with pool.connection() as connection:
+        rows = await fetch(connection, "conversation", thread_id, before, limit)
+        end = len(rows) < limit
+        since = ALWAYS if end else rows[-1]["at"]
+        until = NEVER
+        if before != TOP:
+            found = await fetch(connection, "message_rows", [before])
+            until = found[0]["created_at"] if found else NEVER
+        notes = await fetch(connection, "conversation_notes", thread_id, since, until)
+    said = [Said(kind="message", media=row.pop("kind"), **row) for row in rows]
+    said += [Said(kind="note", **row) for row in notes]
+    said.sort(key=lambda item: (item.at, item.kind == "note", item.id))
+    return Conversation(tuple(said), rows[-1]["id"] if rows else before, end)
+
+
+async def thread_draft(pool: Pool, thread_id: int) -> Draft | None:
+    """The AI's latest text that was held back, while nothing has been said after it."""
+    async with pool.connection() as connection:
+        found = await fetch(connection, "thread_draft", thread_id)
+        return Draft(**found[0]) if found else None
+
+
+async def _threads(connection: Connection, found: Sequence[dict[str, int]]) -> tuple[ThreadRow, ...]:
+    ids = [row["id"] for row in found]
+    if not ids:
+        return ()
+    return tuple(ThreadRow(**row) for row in await fetch(connection, "thread_rows", ids))
