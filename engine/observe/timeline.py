@@ -132,8 +132,8 @@ def _turn(turn: Times, started: datetime) -> list[_Moment]:
     said = _line(turn["error"] or turn["reason"])
     ended_well = turn["outcome"] in (TurnOutcome.REPLIED, TurnOutcome.DRAFTED)
     if turn["context_at"] is None:  # a rule decided before the model was asked
-        blocked = next((v for v in turn["verdicts"] if v.get("verdict") == "block"), {})
-        detail = said or _line(blocked.get("rule"))
+        rules = [verdict.get("rule") for verdict in turn["verdicts"] if verdict.get("verdict") == "block"]
+        detail = said or _line(rules[0] if rules else "")
         return [_Moment("policy", started, finished, ended_well, detail, turn["id"])]
     context_at, answered_at = _at(turn["context_at"]), _at(turn["answered_at"] or turn["finished_at"])
     return [

@@ -155,6 +155,25 @@ async def test_a_prompt_that_is_too_long_is_trimmed_once(far: FarEnd, make_route
     assert asked == [1]
 
 
+async def test_the_caller_is_asked_for_a_shorter_history_once_a_turn(
+    far: FarEnd, make_router: MakeRouter
+) -> None:
+    router = make_router()
+    router.configure(
+        {"default": [{"provider": "zai", "model": "glm-5"}, {"provider": "zai", "model": "glm-4.7"}]}
+    )
+    far.zai.mode = "1261"
+    asked: list[int] = []
+
+    def trim() -> list[LLMMessage]:
+        asked.append(1)
+        return ASK[1:]
+
+    result = await ask(router, trim=trim)
+    assert (result.failure, asked) == (FailureClass.REQUEST, [1])
+    assert [len(call.body["messages"]) for call in far.zai.calls] == [2, 1, 1]
+
+
 @pytest.mark.parametrize("shorter", [None, []])
 async def test_a_history_that_cannot_be_trimmed_falls_over(
     far: FarEnd, make_router: MakeRouter, shorter: object
@@ -213,6 +232,14 @@ async def test_a_route_keeps_to_its_own_timeout(far: FarEnd, make_router: MakeRo
         "with nobody behind it, it is tried twice"
     )
     assert all(250 <= attempt.latency_ms < 5000 for attempt in result.attempts)
+
+
+async def test_after_a_timeout_the_time_goes_to_the_fallback(far: FarEnd, make_router: MakeRouter) -> None:
+    router = make_router()
+    hasty = {"provider": "uniapi", "model": "m", "timeout_seconds": 0.3}
+    router.configure({"default": [hasty, {"provider": "zai", "model": "glm-5"}]})
+    far.uniapi.mode = "hang"
+    assert story(await ask(router)) == ["uniapi transient", "zai ok"]
 
 
 async def test_a_rate_limit_that_ends_before_the_deadline_is_waited_for(

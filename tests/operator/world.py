@@ -140,6 +140,13 @@ class World:
         result = queue.SendResult(send.queue_id, send.token, status, outcome, **more)
         return (await queue.record_sends(self.connection, [result]))[0]
 
+    async def promote(self) -> None:
+        """Time passes, and retries are queued again."""
+        await self.query(
+            "UPDATE et_outbound_queue SET next_attempt_at = now() WHERE status = 'retry_scheduled'"
+        )
+        assert await queue.promote_retries(self.connection) == 1
+
     async def unknown_send(self, sender: str = "bob") -> int:
         """A reply whose send ended without a readable answer."""
         await self.answered(sender=sender)
