@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.keys import format_key
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from console.actions import BY_ID, bindings
@@ -212,6 +213,19 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         await go(self, wanted)
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def migrate(self) -> None:
+        """Bring the schema up to date, in the Schema area where there is one."""
+        if "schema" in self.MODES:
+            await self.switch_mode("schema")
+            getattr(self.screen, "act_migrate")()  # noqa: B009 - of that area
+            return
+        from console.screens.migrate import Migrate
+
+        await self.push_screen_wait(Migrate())
+        if self.session.feed is not None:
+            self.session.feed.wake()
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_quit(self) -> None:
         back = getattr(self.screen, "back", None)
         if back is not None and back():
@@ -223,6 +237,11 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             if not await self.push_screen_wait(Confirm("Leave Switchboard?", detail, yes="Leave", no="Stay")):
                 return
         self.exit(0)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Of Textual's own palette entries those that our actions do not cover."""
+        wanted = {"Theme", "Screenshot", "Maximize", "Minimize"}
+        return (command for command in super().get_system_commands(screen) if command.title in wanted)
 
     async def action_quit(self) -> None:
         """Textual's own quit, from its palette."""

@@ -42,3 +42,17 @@ async def open_message(app: SwitchboardApp, message_id: int) -> None:
     """Show a message with its trip."""
     await app.switch_mode("messages")
     await getattr(app.screen, "open_message")(message_id)  # noqa: B009
+
+
+async def open_queue(app: SwitchboardApp, status: str, outcome: str | None) -> None:
+    """Show what is in a queue: sends in Outbound where there is one, people's conversations in the Inbox."""
+    from engine.observe.search import OUTBOUND, MessageSearch
+
+    if status == "inbound_human_takeover" and "inbox" in app.MODES:
+        await app.switch_mode("inbox")
+    elif status in OUTBOUND and "outbound" in app.MODES:
+        await app.switch_mode("outbound")
+        await getattr(app.screen, "open_queue")(status, outcome)  # noqa: B009
+    else:
+        await app.switch_mode("messages")
+        await getattr(app.screen, "search")(MessageSearch(status=(status,)))  # noqa: B009

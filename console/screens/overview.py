@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 
 from console.actions import bindings
 from console.screens.area import AreaScreen
-from console.screens.overview_panes import components, engines, queues, readiness
+from console.screens.overview_panes import (
+    components,
+    engines,
+    queues,
+    readiness,
+    spark_key,
+    spending,
+    traffic,
+)
+from console.screens.trips import passing
 from console.widgets.lines import Lines
 from console.widgets.status_bar import Status
+from console.words import sparkline
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Pool
+    from engine.observe.health import SystemHealth
+    from engine.observe.usage import Arrivals, Today
+    from engine.observe.views import TripRow
+
+TRIPS = 40
+MINUTES = 60
+SAMPLE_SECONDS = 10.0
+SAMPLES = 18
+TODAY_EVERY = 5
+"""Looks at the database for one at today's usage, which changes slowly."""
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    """What the Overview reads beside health."""
+
+    trips: tuple[TripRow, ...]
+    today: Today
+    series: tuple[int, ...]
+    """Messages a minute, the running one last."""
 
 
 class OverviewScreen(AreaScreen):
@@ -17,7 +57,16 @@ class OverviewScreen(AreaScreen):
 
     AREA = "overview"
     CSS_PATH = "overview.tcss"
-    BINDINGS = bindings("overview")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: OverviewView | None = None
+        self._today: Today | None = None
+        self._arrivals: Arrivals | None = None
+        self._looks = 0
+        self._samples: dict[str, deque[float]] = {}
+        self._sampled_at = 0.0
 
     def compose_area(self) -> ComposeResult:
         yield Lines(id="readiness")
@@ -28,14 +77,127 @@ class OverviewScreen(AreaScreen):
                 yield Lines(id="channels")
             with Vertical(id="right"):
                 yield Lines(id="queues")
+        with Horizontal(id="figures"):
+            yield Lines(id="traffic")
+            yield Lines(id="spending")
+        yield Lines(id="trips")
+
+    # Reading
+
+    async def load(self, pool: Pool) -> OverviewView:
+        from engine.observe import usage, views
+
+        async with pool.connection() as connection:
+            trips = await views.read_trips(connection, TRIPS)
+            if self._today is None or self._looks % TODAY_EVERY == 0:
+                self._today = await usage.read_today(connection, self._engine_cap())
+            before = self._arrivals or usage.Arrivals()
+            self._arrivals = before.with_newer(
+                await usage.read_arrivals(connection, before.newest), MINUTES + 1
+            )
+        self._looks += 1
+        series = self._arrivals.series(self.switchboard.clock.now(), MINUTES)
+        return OverviewView(trips, self._today, tuple(series))
+
+    def _engine_cap(self) -> float | None:
+        settings = self.switchboard.session.settings
+        return settings.daily_budget_usd if settings else None
+
+    # Showing
+
+    @property
+    def _brief(self) -> bool:
+        return self.has_class("-low")
+
+    def show(self, view: OverviewView) -> None:
+        self._view = view
+        self._show_view()
+
+    def _show_view(self) -> None:
+        view = self._view
+        if view is None:
+            return
+        sparks = not self.switchboard.low_bandwidth
+        figures = self.query_one("#traffic", Lines)
+        figures.show(traffic(view.series, figures.size.width, sparks=sparks))
+        self.query_one("#spending", Lines).show(spending(view.today, brief=self._brief))
+        pane = self.query_one("#trips", Lines)
+        pane.show(passing(view.trips, self.switchboard.clock, pane.size.width, pane.size.height))
 
     def tell(self, status: Status) -> None:
         super().tell(status)
         health = status.health
-        if health is None or not self.is_mounted:
+        if not self.is_mounted:
             return
-        self.query_one("#readiness", Lines).show(readiness(health))
-        self.query_one("#engines", Lines).show(engines(health))
-        self.query_one("#providers", Lines).show(components("Language models", health.llm_providers))
-        self.query_one("#channels", Lines).show(components("Channels", health.channels))
-        self.query_one("#queues", Lines).show(queues(health, {}))
+        if health is None:
+            waiting = status.failure or f"{status.phase.capitalize()} …"
+            self.query_one("#readiness", Lines).show([Content(waiting)])
+            return
+        brief = self._brief
+        self.query_one("#readiness", Lines).show(readiness(health, 2 if brief else 6))
+        self.query_one("#engines", Lines).show(engines(health, brief=brief, most=2 if brief else 4))
+        models = components("Language models", health.llm_providers, 3)
+        self.query_one("#providers", Lines).show(models)
+        self.query_one("#channels", Lines).show(components("Channels", health.channels, 2 if brief else 4))
+        self.query_one("#queues", Lines).show(queues(health, self._sparks(health), brief=brief))
+        self.call_after_refresh(self._show_view)
+
+    def _sparks(self, health: SystemHealth) -> dict[str, str]:
+        """Each queue's last minutes, as far as this screen has seen them."""
+        if self.switchboard.low_bandwidth or self.has_class("-narrow"):
+            return {}
+        now = self.switchboard.clock.now().timestamp()
+        step = now - self._sampled_at >= SAMPLE_SECONDS
+        if step:
+            self._sampled_at = now
+        for queue in health.queues:
+            samples = self._samples.setdefault(spark_key(queue), deque(maxlen=SAMPLES))
+            if step or not samples:
+                samples.append(queue.count)
+            samples[-1] = max(samples[-1], queue.count)
+        return {
+            key: sparkline(list(samples), SAMPLES) for key, samples in self._samples.items() if any(samples)
+        }
+
+    # Acting
+
+    async def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Go where a line leads: a message, the messages of a queue, or the remedy of a blocker."""
+        match event.target:
+            case ("act", str(action)):
+                await self.perform(action)
+            case ("message", int(message_id)):
+                from console.jumping import open_message
+
+                await open_message(self.switchboard, message_id)
+            case ("queue", (str(status), outcome)):
+                from console.jumping import open_queue
+
+                await open_queue(self.switchboard, status, outcome)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_pause_ai(self) -> None:
+        """The kill switch."""
+        from console.screens.confirm import Confirm
+        from engine.operator.configuration import set_setting
+
+        pause = not self.switchboard.status.ai_paused
+        if pause:
+            question, detail = (
+                "Stop the AI everywhere?",
+                "Messages wait as received until it is let on again.",
+            )
+        else:
+            question, detail = (
+                "Let the AI answer again?",
+                "It answers what has waited meanwhile, oldest first.",
+            )
+        if await self.app.push_screen_wait(Confirm(question, detail, yes="Stop it" if pause else "Let it")):
+            feed, operator = self.switchboard.session.feed, self.switchboard.session.operator
+            assert feed is not None
+            assert operator is not None
+            await self.do(set_setting(feed.pool, operator, "ai_paused", pause))
+
+    def act_migrate(self) -> None:
+        """Bring the schema up to date: in the Schema area, where there is one."""
+        self.switchboard.migrate()

@@ -12,12 +12,31 @@ from textual.content import Content
 
 from console.sanitise import cell
 from console.widgets.lines import Line, fit, heading
-from console.words import BAD, BUSY, GOOD, HEALTH, KEY, MUTED, OUTCOME, UNSEEN, WARN, Look, age, count, look
+from console.words import (
+    BAD,
+    BUSY,
+    GOOD,
+    HEALTH,
+    KEY,
+    MUTED,
+    OUTCOME,
+    UNSEEN,
+    WARN,
+    Look,
+    age,
+    count,
+    gauge,
+    look,
+    short,
+    sparkline,
+    usd,
+)
 
 if TYPE_CHECKING:
-    from engine.model import Blocker, ComponentHealth
+    from engine.model import Blocker, ComponentHealth, DispatcherSnapshot, WorkerSnapshot
     from engine.observe.health import SystemHealth
     from engine.observe.reading import EngineState, QueueState
+    from engine.observe.usage import Budget, Today
 
 #: Blockers and warnings by the beginning of their code: the key that clears or shows them.
 REMEDY_KEYS = (
@@ -49,49 +68,66 @@ def _blocker(blocker: Blocker, glyph: str, style: str) -> list[Line]:
     return [Line(what), Line(remedy, ("act", action) if action else None)]
 
 
-def engines(health: SystemHealth, most: int = 4) -> list[Line]:
+def engines(health: SystemHealth, *, brief: bool, most: int = 4) -> list[Line]:
     """Each engine with its heartbeat and what its worker and dispatcher do."""
     alive = [engine for engine in health.engines if engine.alive]
     lines = [heading("Engines", f"{len(alive)} alive" if health.engines else "none has been heard of")]
     for engine in health.engines[:most]:
-        lines += _engine(engine)
+        lines += _brief_engine(engine) if brief and engine.alive else _engine(engine)
     if len(health.engines) > most:
         lines.append(Line(Content.styled(f"… and {len(health.engines) - most} more", MUTED)))
     return lines
 
 
+def _brief_engine(engine: EngineState) -> list[Line]:
+    worker, sender = engine.inbound_worker, engine.outbound_dispatcher
+    state = HEALTH.get(worker.state, UNSEEN)
+    return [
+        Line(
+            Content.assemble(
+                (f"{state.glyph} {state.word}", state.style),
+                (" · turns ", MUTED),
+                f"{worker.in_flight}/{worker.in_flight_max}",
+                (" · sends ", MUTED),
+                f"{sender.in_flight}/{sender.in_flight_max}",
+                (f" · {count(worker.replied)} replied", MUTED),
+            )
+        )
+    ]
+
+
 def _engine(engine: EngineState) -> list[Line]:
     if not engine.alive:
         silent = Content.styled(f"silent for {age(engine.heartbeat_age_seconds)}", BAD)
-        return [Line(Content.assemble(("✗ ", BAD), fit(cell(engine.name), NAME + 8), " ", silent))]
+        return [Line(Content.assemble(("✗ ", BAD), cell(engine.name, limit=NAME + 8), "  ", silent))]
     worker, sender = engine.inbound_worker, engine.outbound_dispatcher
     state = HEALTH.get(worker.state, UNSEEN)
     beat = Content.assemble(
-        (f"{state.glyph} ", state.style),
-        fit(cell(engine.name), NAME + 8),
-        (f" {state.word}", state.style),
+        (f"{state.glyph} {state.word}", state.style),
         ("" if worker.listening else " · polling only", WARN),
-        (f" · {age_since(engine)}", MUTED),
+        (" · simulated" if engine.simulated else "", WARN),
+        (f" · pid {engine.pid} on ", MUTED),
+        cell(engine.host, MUTED, 32),
     )
-    turns = Content.assemble(
+    return [Line(beat), Line(_turns(worker)), Line(_sends(sender))]
+
+
+def _turns(worker: WorkerSnapshot) -> Content:
+    return Content.assemble(
         ("  turns ", MUTED),
         (f"{worker.in_flight}/{worker.in_flight_max}", BUSY if worker.in_flight else ""),
         (f" · {count(worker.replied)} replied · {count(worker.takeovers)} to people", MUTED),
         (f" · {count(worker.errors)} errors", BAD if worker.errors else MUTED),
     )
-    sends = Content.assemble(
+
+
+def _sends(sender: DispatcherSnapshot) -> Content:
+    return Content.assemble(
         ("  sends ", MUTED),
         (f"{sender.in_flight}/{sender.in_flight_max}", BUSY if sender.in_flight else ""),
         (f" · {count(sender.sent + sender.accepted)} sent · {count(sender.retried)} retried", MUTED),
         (f" · {count(sender.unknown)} unknown", BAD if sender.unknown else MUTED),
     )
-    return [Line(beat), Line(turns), Line(sends)]
-
-
-def age_since(engine: EngineState) -> str:
-    """Where it runs, without figures that move."""
-    simulated = ", simulated" if engine.simulated else ""
-    return f"pid {engine.pid} on {cell(engine.host, limit=24).plain}{simulated}"
 
 
 def components(title: str, found: Sequence[ComponentHealth], most: int = 5) -> list[Line]:
@@ -135,24 +171,27 @@ def queue_look(queue: QueueState) -> Look:
     return look(queue.status)
 
 
-def queues(health: SystemHealth, sparks: dict[str, str]) -> list[Line]:
-    """Every queue: how many now, how long the oldest has been there, and the last minutes."""
-    lines = [heading("Queues", "now · oldest · last minutes")]
-    for queue in health.queues:
-        shown = queue_look(queue)
-        style = shown.style if queue.count else MUTED
-        side = "in " if queue.queue == "inbound" else "out"
+def queues(health: SystemHealth, sparks: dict[str, str], *, brief: bool) -> list[Line]:
+    """Every queue: how many now, how long the oldest has been there, and the last minutes.
+
+    `brief` leaves out the empty ones.
+    """
+    shown = [queue for queue in health.queues if queue.count or not brief]
+    lines = [heading("Queues", "now · oldest" if shown else "all empty")]
+    for queue in shown:
+        state = queue_look(queue)
+        style = state.style if queue.count else MUTED
         lines.append(
             Line(
                 Content.assemble(
-                    (f"{side} ", MUTED),
-                    (f"{shown.glyph} {shown.word:<13}", style),
+                    ("in  " if queue.queue == "inbound" else "out ", MUTED),
+                    (f"{state.glyph} {state.word:<13}", style),
                     fit(
                         Content.styled(count(queue.count, queue.more), "" if queue.count else MUTED),
-                        8,
+                        7,
                         right=True,
                     ),
-                    fit(Content.styled(age(queue.oldest_age_seconds), MUTED), 9, right=True),
+                    fit(Content.styled(age(queue.oldest_age_seconds), MUTED), 8, right=True),
                     ("  " + sparks.get(spark_key(queue), ""), BUSY),
                 ),
                 ("queue", (queue.status, queue.outcome)) if queue.count else None,
@@ -164,3 +203,50 @@ def queues(health: SystemHealth, sparks: dict[str, str]) -> list[Line]:
 def spark_key(queue: QueueState) -> str:
     """The name of a queue's history."""
     return f"{queue.status}/{queue.outcome or ''}"
+
+
+def traffic(series: Sequence[int], width: int, *, sparks: bool) -> list[Line]:
+    """Messages a minute over the last hour, both directions; the running minute is the last bar."""
+    per_minute, peak = series[-2] if len(series) > 1 else 0, max(series, default=0)
+    lines = [heading("Messages a minute", f"{per_minute} in the last one · peak {peak}")]
+    if sparks:
+        bars = sparkline([float(value) for value in series], min(len(series), max(8, width - 2)))
+        lines.append(Line(Content.styled(bars, BUSY)))
+    return lines
+
+
+def spending(today: Today, *, brief: bool) -> list[Line]:
+    """Today's tokens and cost by model, and the tenants nearest to their caps."""
+    total = f"{short(today.turns)} turns · {short(today.tokens)} tokens · {usd(today.cost_usd)}"
+    unpriced = f" · {today.unpriced} without a price" if today.unpriced else ""
+    lines = [heading("Today", Content.assemble((total, ""), (unpriced, WARN), (" (UTC)", MUTED)))]
+    for model in today.models[: 1 if brief else 4]:
+        name = Content.assemble(cell(model.provider, limit=20), " ", cell(model.model, MUTED, 40))
+        lines.append(
+            Line(
+                Content.assemble(
+                    fit(name, 30),
+                    fit(Content.styled(short(model.turns), MUTED), 6, right=True),
+                    fit(
+                        Content.styled(short(model.prompt_tokens + model.completion_tokens), MUTED),
+                        7,
+                        right=True,
+                    ),
+                    fit(Content(usd(model.cost_usd)), 9, right=True),
+                )
+            )
+        )
+    capped = [budget for budget in today.budgets if budget.cap_usd is not None]
+    return lines + [_budget(budget) for budget in capped[: 1 if brief else 3]]
+
+
+def _budget(budget: Budget) -> Line:
+    share = budget.share or 0.0
+    style = BAD if share >= 1 else WARN if share >= 0.8 else GOOD
+    return Line(
+        Content.assemble(
+            fit(cell(budget.name, limit=40), 16),
+            (f"{gauge(min(share, 1.0), 14)} ", style),
+            (f"{share:.0%} of {usd(budget.cap_usd)} a day", MUTED),
+        )
+    )

@@ -43,7 +43,7 @@ from engine.channels.webhook import (
     items,
     mapping,
     moment,
-    our_id,
+    positive,
     read_json,
     words,
 )
@@ -181,7 +181,7 @@ def _receipt(account: str, item: Any) -> Receipt:
     return Receipt(
         account=account,
         provider_message_id=provider_id,
-        message_id=our_id(item.get("message_id")),
+        message_id=positive(item.get("message_id")),
         status=ReceiptStatus(item["status"]),
         at=moment(item.get("at")),
         error_code=identifier(error.get("code")) or None,

@@ -37,6 +37,7 @@ from engine.channels.webhook import (
     identifier,
     mapping,
     moment,
+    positive,
     read_json,
     words,
 )
@@ -181,7 +182,7 @@ class TelegramChannel:
         updates = answer.get("result")
         if answer.get("ok") is not True or not isinstance(updates, list):
             raise self._poll_error(answer)
-        numbers = [update["update_id"] for update in updates if _has_number(update)]
+        numbers = [int(update["update_id"]) for update in updates if _has_number(update)]
         return Polled(self._read(self.account, updates), max(numbers) + 1 if numbers else offset)
 
     def _poll_error(self, answer: Answer) -> PollError:
@@ -279,7 +280,7 @@ class TelegramChannel:
 
 
 def _has_number(update: Any) -> bool:
-    return isinstance(update, dict) and type(update.get("update_id")) is int
+    return isinstance(update, dict) and positive(update.get("update_id")) is not None
 
 
 def _description(answer: Answer) -> str:

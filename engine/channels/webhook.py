@@ -90,8 +90,8 @@ def identifier(value: Any) -> str:
     return text if len(text) <= ID_LIMIT else ""
 
 
-def our_id(value: Any) -> int | None:
-    """One of our own ids that came back, as a number or its digits."""
+def positive(value: Any) -> int | None:
+    """A positive number that fits a database column, as such or as its digits; e.g. an id of ours."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 19:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63:

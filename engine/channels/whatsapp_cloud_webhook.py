@@ -15,7 +15,7 @@ from engine.channels.webhook import (
     items,
     mapping,
     moment,
-    our_id,
+    positive,
     read_json,
     words,
 )
@@ -147,7 +147,7 @@ def _read_status(found: Collector, account: str, status: Any) -> None:
         Receipt(
             account=account,
             provider_message_id=provider_id,
-            message_id=our_id(status.get("biz_opaque_callback_data")),
+            message_id=positive(status.get("biz_opaque_callback_data")),
             status=known,
             at=moment(status.get("timestamp")),
             error_code=identifier(error.get("code")) or None,

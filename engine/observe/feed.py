@@ -44,7 +44,8 @@ class Feed:
     """The database as one console reads it, in the console's own event loop."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
+        """Holds the password."""
         self.pool: Pool = open_pool(dsn, size=POOL_SIZE, application="switchboard console")
         self.listening = False
         self._ears: set[asyncio.Event] = set()
@@ -122,7 +123,7 @@ class Feed:
         """Wake the watches on every notification, a whole batch of them at once."""
         while True:
             try:
-                async with await connect(self._dsn, "switchboard console listen") as connection:
+                async with await connect(self.dsn, "switchboard console listen") as connection:
                     for channel in CHANNELS:
                         await connection.execute(f"LISTEN {channel}".encode())
                     self.listening = True

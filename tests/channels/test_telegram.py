@@ -76,8 +76,9 @@ async def test_an_update_that_cannot_be_read_does_not_stop_the_queue(
     far: TelegramService, bot: TelegramChannel
 ) -> None:
     far.updates = [{"update_id": 20, "message": "?"}, update(21), {"update_id": 22, "edited_message": {}}]
+    far.updates.append({"update_id": 10**30})
     found, offset = await bot.poll(None, timeout=0)
-    assert (len(found.inbounds), len(found.quarantined), found.ignored, offset) == (1, 1, 1, 23)
+    assert (len(found.inbounds), len(found.quarantined), found.ignored, offset) == (1, 2, 1, 23)
 
 
 async def test_a_second_poller_and_a_webhook_are_named(far: TelegramService, bot: TelegramChannel) -> None:

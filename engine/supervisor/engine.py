@@ -2,7 +2,6 @@
 
     async:     await Engine(settings, database).run()
     embedded:  engine.start(); engine.wait_ready(10); …; engine.stop()     (a thread and a loop of its own)
-    service:   run_engine(settings, workers=2)                             (processes, signals)
 
 Nothing is claimed while there is a blocker; the engine stays up, says why, and goes on when it is cleared.
 """
@@ -10,14 +9,11 @@ Nothing is claimed while there is a blocker; the engine stays up, says why, and 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -29,7 +25,7 @@ from engine.channels.registry import ChannelRegistry, build_channels
 from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
 from engine.database.handle import Database
-from engine.database.migrations import MigrationRun, Step, migrate, plan
+from engine.database.migrations import MigrationRun, migrate
 from engine.database.schema_checks import check_pool
 from engine.inbound.resolver import Resolver
 from engine.inbound.worker import InboundWorker
@@ -43,8 +39,6 @@ from engine.outbound.receipts import apply_pending_receipts
 from engine.polling import Poller
 from engine.runtime.agent_runtime import ConversationAgentRuntime
 from engine.settings import Settings
-
-__all__ = ["Database", "Engine", "MigrationRun", "Step", "migrate", "plan", "run_engine"]
 
 log = get_logger(__name__)
 HEARTBEAT_SECONDS = 3.0
@@ -392,6 +386,10 @@ class Engine:
             raise self._failure
         return came
 
+    def request_stop(self) -> None:
+        """Begin to drain; to be called in the engine's own loop."""
+        self._stop.set()
+
     def stop(self, timeout: float = DRAIN_SECONDS + 5) -> bool:
         """Drain and end the thread; whether it ended within `timeout` seconds."""
         if self._loop is not None and not self._loop.is_closed():
@@ -428,67 +426,3 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def run_engine(settings: Settings, workers: int = 1) -> int:
-    """Run `workers` engines until SIGINT or SIGTERM, then drain; returns the exit code.
-
-    More than one are processes; only the first serves HTTP. A process that dies is started again.
-    """
-    with Database.open(settings) as database:
-        if workers == 1:
-            return _run_one(settings, database)
-        return _run_many(settings.model_copy(update={"database_url": _secret(database.dsn)}), workers)
-
-
-def _run_one(settings: Settings, database: Database) -> int:
-    async def main() -> None:
-        engine = Engine(settings, database)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, engine._stop.set)
-        await engine.run()
-
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main())
-    return 0
-
-
-def _run_many(settings: Settings, workers: int) -> int:
-    context = multiprocessing.get_context("spawn")
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-
-    def spawn(index: int) -> Any:
-        own = settings if index == 0 else settings.model_copy(update={"http_enabled": False})
-        process = context.Process(target=_child, args=(own,), name=f"switchboard engine {index}")
-        process.start()
-        return process
-
-    children = [spawn(index) for index in range(workers)]
-    while not stopping.wait(0.5):
-        for index, child in enumerate(children):
-            if not child.is_alive():
-                log.error("engine.died", worker=index, exit_code=child.exitcode)
-                stopping.wait(RESTART_SECONDS)
-                children[index] = spawn(index)
-    for child in children:
-        child.terminate()
-    for child in children:
-        child.join(DRAIN_SECONDS + 10)
-    return max((child.exitcode or 0) for child in children)
-
-
-def _child(settings: Settings) -> None:
-    from engine.logs import configure_logging
-
-    configure_logging(settings)
-    with Database.open(settings) as database:
-        raise SystemExit(_run_one(settings, database))
-
-
-def _secret(value: str) -> Any:
-    from pydantic import SecretStr
-
-    return SecretStr(value)

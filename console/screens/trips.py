@@ -1,0 +1,103 @@
+"""The newest messages on their way through the eight steps, one line each.
+
+1 written · 2 thread · 3 claimed · 4 resolved · 5 turn · 6 answer · 7 queued · 8 sent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from console.clock import Clock
+from console.sanitise import cell
+from console.widgets.lines import Line, fit, heading
+from console.words import BAD, BUSY, GOOD, MUTED, OUTCOME, WARN, Look, look, span
+
+if TYPE_CHECKING:
+    from engine.observe.views import TripRow
+
+STEPS = ("written", "thread", "claimed", "resolved", "turn", "answer", "queued", "sent")
+DONE, NOW, NOT_YET = Look("●", "", GOOD), Look("◐", "", BUSY), Look("·", "", MUTED)
+AGAIN, STOPPED, PERSON = Look("↻", "", WARN), Look("✗", "", BAD), Look("◆", "", WARN)
+LEGEND = " ".join(f"{number} {name}" for number, name in enumerate(STEPS, 1))
+TIME, STEP_CELLS, STATE, TOOK = 8, 8, 11, 8
+
+
+def steps(trip: TripRow) -> list[Look]:
+    """Where a message is: done up to somewhere, then where it is or why it stopped."""
+    if trip.status == "received":
+        return _up_to(3, AGAIN if trip.attempts else NOW)
+    if trip.status == "inbound_processing":
+        return _up_to(5, NOW)
+    if trip.status == "inbound_human_takeover":
+        return _up_to(3 if (trip.reason or "").startswith("takeover") else 6, PERSON)
+    if trip.status == "inbound_error":
+        return _up_to(6 if (trip.reason or "").startswith("llm") else 5, STOPPED)
+    return _up_to(8, _sent(trip))
+
+
+def _up_to(step: int, last: Look) -> list[Look]:
+    return [DONE] * (step - 1) + [last] + [NOT_YET] * (8 - step)
+
+
+def _sent(trip: TripRow) -> Look:
+    match trip.send_status:
+        case "sent" | "accepted":
+            return DONE
+        case "retry_scheduled":
+            return AGAIN
+        case "failed":
+            return OUTCOME.get(trip.outcome or "", STOPPED)
+    return NOW
+
+
+def state(trip: TripRow) -> Look:
+    """The present state in a word: of the reply once there is one."""
+    if trip.send_status is None or trip.status != "inbound_ai_replied":
+        return look(trip.status)
+    if trip.send_status in ("sent", "accepted"):
+        word = "read" if trip.read_at else "delivered" if trip.delivered_at else trip.send_status
+        return Look("✓", word, GOOD)
+    return look(trip.send_status, trip.outcome)
+
+
+def took(trip: TripRow, clock: Clock) -> str:
+    """How long it took, or has taken so far."""
+    ended = trip.sent_at or trip.replied_at
+    if ended is not None:
+        return span((ended - trip.created_at).total_seconds() * 1000)
+    if trip.status in ("received", "inbound_processing"):
+        return f"{clock.age(trip.created_at) or 0:.0f} s"
+    return ""
+
+
+def passing(trips: Sequence[TripRow], clock: Clock, width: int, rows: int) -> list[Line]:
+    """The pane: a legend, then a line for each message, the newest first."""
+    legend = LEGEND if width >= 110 else "1 written … 3 claimed … 5 turn … 8 sent"
+    lines = [heading("Passing through", legend)]
+    if not trips:
+        lines.append(Line(Content.styled("No message has come yet.", MUTED)))
+    return lines + [_line(trip, clock, width) for trip in trips[: max(0, rows - 1)]]
+
+
+def _line(trip: TripRow, clock: Clock, width: int) -> Line:
+    who = 22 if width >= 110 else 14
+    now = state(trip)
+    said = cell(trip.text) if trip.text else Content.styled(f"({trip.kind or 'empty'})", MUTED)
+    return Line(
+        Content.assemble(
+            (clock.time(trip.created_at), MUTED),
+            " ",
+            fit(cell(trip.who, limit=40), who),
+            " ",
+            Content("").join(Content.styled(step.glyph, step.style) for step in steps(trip)),
+            " ",
+            fit(Content.styled(f"{now.glyph} {now.word}", now.style), STATE),
+            fit(Content.styled(took(trip, clock), MUTED), TOOK, right=True),
+            "  ",
+            said,
+        ),
+        ("message", trip.id),
+    )
