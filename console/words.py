@@ -15,7 +15,7 @@ WARN = ".warn"
 BAD = ".bad"
 BUSY = ".busy"
 KEY = ".key"
-LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key")
+LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key", "gone", "came", "tab--chosen")
 """To be among the COMPONENT_CLASSES of every screen, and of widgets that draw much."""
 
 

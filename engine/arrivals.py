@@ -5,9 +5,10 @@ Only when this has committed does the far end hear that it was taken; until then
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from engine.channels.base import Channel, Inbound, Parsed
+from engine.channels.base import Channel, Inbound, Parsed, ResolvingChannel
 from engine.database.connection import Connection, Pool, transaction
 from engine.inbound.intake import store_inbound
 from engine.logs import get_logger
@@ -15,6 +16,8 @@ from engine.operator.phone import take_over_from_phone
 from engine.outbound.receipts import apply_receipts
 
 log = get_logger(__name__)
+RESOLVE_SECONDS = 2.0
+"""The far end of a webhook waits for our answer meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,12 @@ async def store_arrivals(
     pool: Pool, channel: Channel, parsed: Parsed, *, next_offset: int | None = None
 ) -> Arrived:
     """Store what came in through an account, and the offset to poll from next. Raises psycopg.Error."""
+    inbounds = await _with_aliases(pool, channel, parsed.inbounds)
     async with transaction(pool) as connection:
         tenant_id = await _tenant(connection, channel, next_offset)
-        theirs = [message for message in parsed.inbounds if not message.from_me]
+        theirs = [message for message in inbounds if not message.from_me]
         stored = await store_inbound(connection, tenant_id=tenant_id, channel=channel.name, messages=theirs)
-        ours = [message for message in parsed.inbounds if message.from_me and message.by_api is not True]
+        ours = [message for message in inbounds if message.from_me and message.by_api is not True]
         phone = [await _from_phone(connection, tenant_id, channel, message) for message in ours]
         receipts = 0
         if parsed.receipts:
@@ -47,7 +51,12 @@ async def store_arrivals(
                 [channel.name, channel.account, odd.why, odd.body],
             )
     if parsed.quarantined:
-        log.warning("intake.quarantined", channel=channel.name, account=channel.account, bodies=len(parsed.quarantined))
+        log.warning(
+            "intake.quarantined",
+            channel=channel.name,
+            account=channel.account,
+            bodies=len(parsed.quarantined),
+        )
     return Arrived(stored, len(theirs) - stored, sum(phone), receipts, len(parsed.quarantined))
 
 
@@ -60,6 +69,29 @@ async def poll_cursor(pool: Pool, channel: Channel) -> int | None:
         )
         row = await cursor.fetchone()
     return row["poll_cursor"] if row else None
+
+
+async def _with_aliases(pool: Pool, channel: Channel, inbounds: Sequence[Inbound]) -> list[Inbound]:
+    """Messages of people who are new to us, with the other address the channel knows them under, if any."""
+    if not isinstance(channel, ResolvingChannel):
+        return list(inbounds)
+    completed = []
+    for message in inbounds:
+        if not message.aliases and not await _known(pool, channel, message.address):
+            other = await channel.resolve(message.address, timeout=RESOLVE_SECONDS)
+            if other is not None:
+                message = replace(message, aliases=(other,))
+        completed.append(message)
+    return completed
+
+
+async def _known(pool: Pool, channel: Channel, address: str) -> bool:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT FROM et_lead_addresses WHERE channel = %s AND address = %s LIMIT 1",
+            [channel.name, address],
+        )
+        return await cursor.fetchone() is not None
 
 
 async def _tenant(connection: Connection, channel: Channel, next_offset: int | None) -> int:

@@ -44,7 +44,9 @@ class Poller:
             await asyncio.sleep(TRY_LOCK_SECONDS)
 
     async def _locked(self, lock: Connection) -> bool:
-        cursor = await lock.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS ok", [f"poll {self._name}"])
+        cursor = await lock.execute(
+            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS ok", [f"poll {self._name}"]
+        )
         row = await cursor.fetchone()
         return bool(row and row["ok"])
 

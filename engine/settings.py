@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from engine.channels.accounts import ChannelSettings
+from engine.channel_accounts import ChannelSettings
 from engine.model import SwitchboardError
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class AreaTabs(Lines):
     """One line of tabs; when they do not fit, those not chosen shrink to their keys."""
 
-    COMPONENT_CLASSES = Lines.COMPONENT_CLASSES | {"tab--chosen"}
     DEFAULT_CSS = """
     AreaTabs { height: 1; padding: 0 1; }
     """

@@ -13,9 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from engine.model import DEFAULT_ACCOUNT as DEFAULT_ACCOUNT
 from engine.model import Blocker, ComponentHealth
-
-DEFAULT_ACCOUNT = "default"
 
 
 @dataclass(frozen=True, slots=True)

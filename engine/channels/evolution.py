@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from engine.channels import evolution_webhook, jid
-from engine.channels.accounts import EvolutionAccount
+from engine.channel_accounts import EvolutionAccount
 from engine.channels.base import (
     Capabilities,
     Outgoing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 
-from engine.channels.accounts import WebhookAccount
+from engine.channel_accounts import WebhookAccount
 from engine.channels.base import DEFAULT_ACCOUNT, Channel
 from engine.channels.evolution import EvolutionChannel
 from engine.channels.simulator import SimulatorChannel

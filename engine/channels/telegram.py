@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from engine.channels.accounts import TelegramAccount
+from engine.channel_accounts import TelegramAccount
 from engine.channels.base import (
     Capabilities,
     Inbound,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from engine.channels import jid, waha_webhook
-from engine.channels.accounts import WahaAccount
+from engine.channel_accounts import WahaAccount
 from engine.channels.base import (
     Capabilities,
     Outgoing,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from engine.channels import whatsapp_cloud_webhook
-from engine.channels.accounts import WhatsAppCloudAccount
+from engine.channel_accounts import WhatsAppCloudAccount
 from engine.channels.base import (
     Capabilities,
     Outgoing,

@@ -13,11 +13,12 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import psycopg
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -27,13 +28,14 @@ from engine.demo.channel_far_end import ChannelFarEnd
 from engine.demo.customers import Customers, Manners
 from engine.demo.far_end import FarEnd, Reply, Script
 from engine.demo.faults import Fault, Faults
+from engine.demo.headless import Run
 from engine.demo.history import write_history
-from engine.demo.personas import Conversation
+from engine.demo.personas import Conversation, Town
 from engine.model import SwitchboardError
 from engine.settings import Settings
 from engine.supervisor import Database, Engine, migrate
 
-__all__ = ["PLEASANT", "QUICK", "Demo", "Fault", "Tempo"]
+__all__ = ["PLEASANT", "QUICK", "Demo", "Fault", "Tempo", "run_headless"]
 
 START_SECONDS = 60.0
 DRAIN_SECONDS = 3.0
@@ -59,7 +61,7 @@ class Tempo:
 PLEASANT = Tempo()
 """For watching."""
 QUICK = Tempo(
-    pace=9.0,
+    pace=5.0,
     quiet=(0.4, 2.0),
     model=(0.02, 0.12),
     delivered_after=0.05,
@@ -117,6 +119,7 @@ class Demo:
         self._history, self._http, self._keep = history, http, keep
         self._faults: Faults
         self._undo = ExitStack()
+        self._lock = threading.Lock()
 
     @property
     def faults(self) -> list[Fault]:
@@ -129,13 +132,14 @@ class Demo:
 
     def start(self) -> None:
         """Start everything; some seconds. Raises SwitchboardError, and leaves nothing behind then."""
-        with ExitStack() as undo:
+        with self._lock, ExitStack() as undo:
             self._open(undo)
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
-        """Stop everything and remove the data folder. May be called twice."""
-        self._undo.close()
+        """Stop everything and remove the data folder. May be called twice, and from any thread."""
+        with self._lock:
+            self._undo.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -211,10 +215,28 @@ class Demo:
             for name in CARELESS:
                 connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
             connection.execute("SELECT pg_reload_conf()")
-            migrate(dsn)
+            run = migrate(dsn)
+            if not run.ok:
+                raise SwitchboardError(run.blockers[0].what, run.blockers[0].remedy)
             bistro.furnish(connection, quiet_seconds=quiet, quiet_max_seconds=longest)
             if self._history:
                 write_history(connection, random.Random(self._seed))
+
+
+def run_headless(
+    messages: int, *, json: bool, out: TextIO, faults: Sequence[str] = (), seed: int = 7
+) -> int:
+    """Have customers write so many messages, tell the trip of each, and sum up; returns the exit code.
+
+    0 only if every message is where it belongs. Besides the outage of UniAPI that every run has, `faults`
+    (their keys) are on from the start. With `json`, each line is an object, the last one the summary.
+    Where log lines go is the caller's to say. Raises SwitchboardError when it cannot start.
+    """
+    plan = Town(random.Random(seed)).plan(messages)
+    with Demo(seed=seed, tempo=QUICK, plan=plan, history=False, http=False) as demo:
+        for key in faults:
+            demo.toggle(key)
+        return 0 if Run(demo, messages, json=json, out=out).watch().ok else 1
 
 
 def _paced(script: Script, rng: random.Random, seconds: tuple[float, float]) -> Reply:

@@ -1,4 +1,4 @@
-"""Webhooks: `POST /webhooks/{channel}[/{account}[/{secret}]]`, and Meta's challenge by GET.
+"""Webhooks: `POST /webhooks/{channel}[/{account}[/{secret}[/{event}]]]`, and Meta's challenge by GET.
 
 A body is authenticated and parsed by its channel, stored, committed, and only then answered with 200; a
 database in trouble answers 503, and the far end sends it again.
@@ -36,7 +36,9 @@ def build_webhooks(pool: Pool, channels: ChannelRegistry) -> APIRouter:
                 channel.account, request.headers, await request.body(), path_secret=secret
             )
         except WebhookRefused as refused:
-            log.warning("webhook.refused", channel=name, account=account, status=refused.status, why=refused.reason)
+            log.warning(
+                "webhook.refused", channel=name, account=account, status=refused.status, why=refused.reason
+            )
             return Response(status_code=refused.status)
         try:
             arrived = await store_arrivals(pool, channel, parsed)
@@ -65,6 +67,13 @@ def build_webhooks(pool: Pool, channels: ChannelRegistry) -> APIRouter:
 
     @router.post("/{name}/{account}/{secret}")
     async def post_secret(request: Request, name: Segment, account: Segment, secret: Segment) -> Response:
+        return await receive(request, name, account, secret)
+
+    @router.post("/{name}/{account}/{secret}/{event}")
+    async def post_event(
+        request: Request, name: Segment, account: Segment, secret: Segment, event: Segment
+    ) -> Response:
+        """Evolution appends the event's name when "webhook by events" is on."""
         return await receive(request, name, account, secret)
 
     @router.get("/{name}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from engine.database.connection import Connection, Pool, fetch
+from engine.database.connection import Pool, fetch
 from engine.observe.views import TOP
 
-HUMAN_THREADS = 500
-"""Conversations of people shown at most, those taken over last."""
-THREADS = 50
 SAID = 100
+WINDOW = timedelta(hours=24)
+WINDOWED = frozenset({"whatsapp_cloud"})
+"""Channels that take free text only within `WINDOW` of the customer's last message."""
 ALWAYS = datetime(1, 1, 2, tzinfo=UTC)
 NEVER = datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -48,10 +48,20 @@ class ThreadRow:
     """The customer has the last word."""
     unread: int
     """Messages since the last answer; at most 20."""
+    waiting_since: datetime | None
+    """When the first of those came."""
     last_text: str
     last_author: str | None
     last_kind: str | None
     last_status: str | None
+    last_reason: str | None
+
+    @property
+    def window_until(self) -> datetime | None:
+        """Until when the channel takes an answer; None where it always does."""
+        if self.channel not in WINDOWED:
+            return None
+        return self.last_inbound_at + WINDOW if self.last_inbound_at else ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +113,12 @@ class Draft:
     finished_at: datetime
 
 
-async def human_threads(pool: Pool) -> tuple[ThreadRow, ...]:
-    """Conversations that people answer; those in which the customer waits first, longest first."""
-    async with pool.connection() as connection:
-        return await _threads(connection, await fetch(connection, "threads_human", HUMAN_THREADS))
-
-
-async def recent_threads(
-    pool: Pool, *, before: datetime = NEVER, before_id: int = TOP, limit: int = THREADS
-) -> tuple[ThreadRow, ...]:
-    """All conversations by their last message, the newest first; the next page begins after the last row's
-    `last_message_at` and `id`."""
-    async with pool.connection() as connection:
-        return await _threads(connection, await fetch(connection, "threads_recent", before, before_id, limit))
-
-
 async def thread_rows(pool: Pool, ids: Sequence[int]) -> tuple[ThreadRow, ...]:
     """These conversations, in this order; those that do not exist are left out."""
+    if not ids:
+        return ()
     async with pool.connection() as connection:
-        return await _threads(connection, [{"id": thread_id} for thread_id in ids])
+        return tuple(ThreadRow(**row) for row in await fetch(connection, "thread_rows", list(ids)))
 
 
 async def conversation(pool: Pool, thread_id: int, *, before: int = TOP, limit: int = SAID) -> Conversation:
@@ -147,9 +144,3 @@ async def thread_draft(pool: Pool, thread_id: int) -> Draft | None:
         found = await fetch(connection, "thread_draft", thread_id)
         return Draft(**found[0]) if found else None
 
-
-async def _threads(connection: Connection, found: Sequence[dict[str, int]]) -> tuple[ThreadRow, ...]:
-    ids = [row["id"] for row in found]
-    if not ids:
-        return ()
-    return tuple(ThreadRow(**row) for row in await fetch(connection, "thread_rows", ids))

@@ -262,6 +262,22 @@ async def message_rows(pool: Pool, ids: Sequence[int]) -> tuple[MessageRow, ...]
         return await _rows(connection, ids)
 
 
+async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[int]:
+    """The newest matching ids, looking through all there is; for acts on everything a list shows."""
+    _, stretched = message_sql.source(search)
+    statement, params = message_sql.older(search).encode(), message_sql.values(search)
+    ids: list[int] = []
+    async with pool.connection() as connection:
+        reached = await _newest(connection) + 1
+        while reached > 1 and len(ids) < limit:
+            floor = max(0, reached - message_sql.STRETCH) if stretched else 0
+            ids += await _ids(
+                connection, statement, params, before=reached, floor=floor, limit=limit - len(ids)
+            )
+            reached = floor
+    return ids
+
+
 async def trips(pool: Pool, limit: int) -> tuple[TripRow, ...]:
     """The newest inbound messages and how far each has come, the newest first."""
     async with pool.connection() as connection:

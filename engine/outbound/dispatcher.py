@@ -20,16 +20,21 @@ import psycopg
 from engine.channels.base import Channel, Outgoing, SendError, SendFailure
 from engine.channels.registry import ChannelRegistry, ChannelUnknown
 from engine.database.connection import Connection, Lane, Pool
+from engine.database.directory import Directory
 from engine.logs import get_logger
 from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
+from engine.outbound.pacing import Pacer, quiet_until
 from engine.outbound.queue import Send, SendResult
 from engine.outbound.retry import RetryPolicy
 from engine.settings import Settings
 
 log = get_logger(__name__)
 WINDOW = timedelta(hours=24)
-LEASE_MARGIN_SECONDS = 30.0
+WINDOW_CLOSED = "The customer's 24 h window is closed; a template is needed."
+PATIENCE_SECONDS = 10.0
+"""A message that may leave within this time is held until then; one that must wait longer is queued for later."""
+LEASE_MARGIN_SECONDS = PATIENCE_SECONDS + 20.0
 DOWN_SECONDS = 30.0
 """How long an account that is down is left alone before it is tried again, unless its health says up."""
 AFTER_TROUBLE_SECONDS = 1.0
@@ -55,15 +60,18 @@ class OutboundDispatcher:
         settings: Settings,
         *,
         blocked: Callable[[], bool],
+        directory: Callable[[], Directory] = Directory,
         rng: random.Random | None = None,
     ) -> None:
-        """`blocked` tells when nothing may be claimed."""
+        """`blocked` tells when nothing may be claimed; `directory` knows the workspaces' quiet hours."""
         self._engine = engine
         self._pool = pool
         self._channels = channels
         self._settings = settings
         self._blocked = blocked
+        self._directory = directory
         self._rng = rng or random.Random()
+        self._pacer = Pacer()
         self._retry = RetryPolicy(
             settings.retry_base_seconds, settings.retry_cap_seconds, settings.send_max_attempts
         )
@@ -165,7 +173,14 @@ class OutboundDispatcher:
                 refused = self._down(send, self._no_channel(send, error))
         if refused is not None:
             await self._record(refused)
-        elif await self.start_lane.submit(send):
+            return
+        wait = self._wait(channel, send)
+        if wait > PATIENCE_SECONDS:
+            await self._postpone(send, wait)
+            return
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if await self.start_lane.submit(send):
             await self._record(await self._through(channel, send))
         else:
             self._snapshot.cancelled += 1
@@ -178,10 +193,25 @@ class OutboundDispatcher:
             return self._failed(send, "no_text", "The message has no text.")
         windowed = any(c.capabilities.window_24h for c in self._channels.accounts(send.channel))
         if windowed and (send.last_inbound_at is None or send.claimed_at - send.last_inbound_at > WINDOW):
-            return self._failed(
-                send, "window_closed", "The customer's 24 h window is closed; a template is needed."
-            )
+            return self._failed(send, "window_closed", WINDOW_CLOSED, hand_over=True)
         return None
+
+    def _wait(self, channel: Channel, send: Send) -> float:
+        """Seconds until this message may leave: quiet hours for what the AI says, and the channel's rates."""
+        if send.author == "ai":
+            agent = self._directory().agent_for(send.tenant_id, send.channel, send.account)
+            if agent is not None:
+                until = quiet_until(send.claimed_at, agent.timezone, agent.quiet_from, agent.quiet_to)
+                if until is not None:
+                    return max((until - send.claimed_at).total_seconds(), PATIENCE_SECONDS + 1)
+        now = asyncio.get_running_loop().time()
+        return self._pacer.reserve(
+            now, send.route, send.address or "", channel.capabilities, PATIENCE_SECONDS
+        )
+
+    async def _postpone(self, send: Send, seconds: float) -> None:
+        async with self._pool.connection() as connection:
+            await queue.postpone_sends(connection, self._engine, [send], [seconds])
 
     async def _through(self, channel: Channel, send: Send) -> SendResult:
         """Hand a started message to its channel, once."""
@@ -220,7 +250,9 @@ class OutboundDispatcher:
             case SendFailure.UNKNOWN:
                 return self._unknown(send, error.message)
             case SendFailure.PERMANENT:
-                return self._failed(send, error.code or error.kind, error.message)
+                return self._failed(
+                    send, error.code or error.kind, error.message, hand_over=error.needs_human
+                )
             case SendFailure.CHANNEL_DOWN:
                 return self._down(send, error)
         if error.kind is SendFailure.RATE and error.scope == "account":
@@ -258,7 +290,7 @@ class OutboundDispatcher:
         return SendError(SendFailure.CHANNEL_DOWN, error.what, blocker=blocker)
 
     @staticmethod
-    def _failed(send: Send, error_class: str, error: str) -> SendResult:
+    def _failed(send: Send, error_class: str, error: str, *, hand_over: bool = False) -> SendResult:
         return SendResult(
             send.queue_id,
             send.token,
@@ -266,6 +298,7 @@ class OutboundDispatcher:
             Outcome.REJECTED,
             error_class=error_class,
             error=error,
+            hand_over=hand_over,
         )
 
     @staticmethod

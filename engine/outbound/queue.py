@@ -51,6 +51,8 @@ class SendResult:
     error_class: str | None = None
     error: str | None = None
     retry_seconds: float = 0.0
+    hand_over: bool = False
+    """The thread goes to a person, who can still reach the customer."""
 
 
 async def claim_sends(
@@ -96,6 +98,14 @@ async def release_sends(connection: Connection, *, engine: str, sends: Sequence[
     """Clean stop: queue again what was not started; returns how many."""
     ids, tokens = [send.queue_id for send in sends], [send.token for send in sends]
     return len(await fetch(connection, "release_sends", engine, ids, tokens))
+
+
+async def postpone_sends(
+    connection: Connection, engine: str, sends: Sequence[Send], seconds: Sequence[float]
+) -> int:
+    """Queue sends again that may not leave yet; returns how many were still ours."""
+    ids, tokens = [send.queue_id for send in sends], [send.token for send in sends]
+    return len(await fetch(connection, "postpone_sends", engine, ids, tokens, list(seconds)))
 
 
 async def seconds_to_next_send(connection: Connection) -> float | None:

@@ -91,7 +91,12 @@ class Engine:
         self._failure: BaseException | None = None
         self._pool = open_pool(database.dsn, size=POOL_SIZE, application=f"switchboard {self.name}")
         self._dispatcher = OutboundDispatcher(
-            self.name, self._pool, self._channels, settings, blocked=lambda: bool(self._schema_blockers)
+            self.name,
+            self._pool,
+            self._channels,
+            settings,
+            blocked=lambda: bool(self._schema_blockers),
+            directory=lambda: self._directory,
         )
         self._worker = self._inbound_worker()
         self._pollers = [

@@ -2,7 +2,9 @@
 -- $1 receipts, a JSON array: channel, account, provider_message_id, message_id (ours, if the far end tells it),
 -- status (sent, delivered, read, failed), happened_at, error
 WITH d AS MATERIALIZED (
-    SELECT row_number() OVER () AS n, * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+    SELECT row_number() OVER () AS n, d.channel, d.account, d.provider_message_id, d.message_id, d.status,
+           coalesce(d.happened_at, now()) AS happened_at, d.error
+      FROM jsonb_to_recordset($1::text::jsonb) AS d(
         channel text, account text, provider_message_id text, message_id bigint, status text,
         happened_at timestamptz, error text)
 ),

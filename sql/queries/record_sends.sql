@@ -4,7 +4,7 @@
 WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
         queue_id bigint, token bigint, status text, outcome text, provider_message_id text, error_class text,
-        error text, retry_seconds float)
+        error text, retry_seconds float, hand_over boolean)
 ),
 recorded AS (
     UPDATE et_outbound_queue q
@@ -22,7 +22,7 @@ recorded AS (
      WHERE q.id = d.queue_id AND q.claim_token = d.token
        AND (q.status = 'processing' OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status = 'sent'))
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
-           q.error_class
+           q.error_class, q.thread_id, d.hand_over
 ),
 mirrored AS (
     UPDATE et_messages m
@@ -34,5 +34,11 @@ mirrored AS (
            last_error = r.last_error,
            updated_at = now()
       FROM recorded r WHERE m.id = r.message_id
+),
+handed_over AS (
+    -- The AI cannot reach this customer, a person can (by a template, by phone).
+    UPDATE et_threads t
+       SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
+      FROM recorded r WHERE r.hand_over AND t.id = r.thread_id AND t.owner = 'ai'
 )
 SELECT id FROM recorded

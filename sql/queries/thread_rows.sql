@@ -1,24 +1,27 @@
 -- Conversations as a list shows them, in the order asked for. $1 ids
+-- What nobody has answered yet is counted among a conversation's newest 20 messages, and only where somebody waits.
 SELECT t.id, t.tenant_id, t.channel, t.account, t.lead_id, coalesce(t.address, '') AS address,
        coalesce(l.name, t.address, '') AS who, l.opted_out_at,
        t.owner, t.operator, t.epoch, t.owner_since, t.auto_release_at, t.human_until, t.due_at,
-       t.holder IS NOT NULL AS thinking, t.last_inbound_at, t.last_message_at,
-       t.last_inbound_at IS NOT NULL
-           AND t.last_inbound_at >= coalesce(t.last_message_at, t.last_inbound_at) AS waiting,
-       coalesce(n.unread, 0) AS unread, coalesce(n.last_text, '') AS last_text, n.last_author, n.last_kind,
-       n.last_status
-  FROM unnest($1::bigint[]) WITH ORDINALITY AS w(id, place)
-  JOIN et_threads t ON t.id = w.id
+       t.holder IS NOT NULL AS thinking, t.last_inbound_at, t.last_message_at, w.waiting,
+       coalesce(u.unread, 0) AS unread, u.waiting_since,
+       coalesce(n.text, '') AS last_text, n.author AS last_author, n.kind AS last_kind, n.status AS last_status,
+       n.reason AS last_reason
+  FROM unnest($1::bigint[]) WITH ORDINALITY AS a(id, place)
+  JOIN et_threads t ON t.id = a.id
   LEFT JOIN et_leads l ON l.id = t.lead_id
+ CROSS JOIN LATERAL (
+       SELECT t.last_inbound_at IS NOT NULL
+              AND t.last_inbound_at >= coalesce(t.last_message_at, t.last_inbound_at) AS waiting) w
   LEFT JOIN LATERAL (
-       SELECT count(*) FILTER (WHERE s.direction = 'inbound' AND s.id > coalesce(s.last_out, 0)) AS unread,
-              (array_agg(left(s.text_content, 200) ORDER BY s.id DESC))[1] AS last_text,
-              (array_agg(s.author ORDER BY s.id DESC))[1] AS last_author,
-              (array_agg(s.kind ORDER BY s.id DESC))[1] AS last_kind,
-              (array_agg(s.delivery_status ORDER BY s.id DESC))[1] AS last_status
-         FROM (SELECT id, direction, text_content, delivery_status, raw_payload->>'kind' AS kind,
-                      coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'
-                                            WHEN llm_provider IS NOT NULL THEN 'ai' ELSE 'human' END) AS author,
-                      max(id) FILTER (WHERE direction = 'outbound') OVER () AS last_out
-                 FROM (SELECT * FROM et_messages WHERE thread_id = t.id ORDER BY id DESC LIMIT 20) x) s) n ON true
- ORDER BY w.place
+       SELECT left(text_content, 200) AS text, delivery_status AS status, reason, raw_payload->>'kind' AS kind,
+              coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'
+                                    WHEN llm_provider IS NOT NULL THEN 'ai' ELSE 'human' END) AS author
+         FROM et_messages WHERE thread_id = t.id ORDER BY id DESC LIMIT 1) n ON true
+  LEFT JOIN LATERAL (
+       SELECT count(*) AS unread, min(created_at) AS waiting_since
+         FROM (SELECT direction, created_at, bool_or(direction = 'outbound') OVER (ORDER BY id DESC) AS answered
+                 FROM (SELECT id, direction, created_at FROM et_messages
+                        WHERE thread_id = t.id ORDER BY id DESC LIMIT 20) x) s
+        WHERE NOT answered) u ON w.waiting
+ ORDER BY a.place

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from engine.channels.accounts import EvolutionAccount, TelegramAccount, WahaAccount, WhatsAppCloudAccount
+from engine.channel_accounts import EvolutionAccount, TelegramAccount, WahaAccount, WhatsAppCloudAccount
 from engine.channels.base import Channel
 from engine.channels.evolution import AUTH_HEADER as EVOLUTION_HEADER
 from engine.channels.evolution import EvolutionChannel

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from engine.channels.accounts import TelegramAccount
+from engine.channel_accounts import TelegramAccount
 from engine.channels.base import (
     ChallengedChannel,
     Outgoing,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from pydantic import SecretStr
 
-from engine.channels.accounts import WhatsAppCloudAccount
+from engine.channel_accounts import WhatsAppCloudAccount
 from engine.channels.base import ChallengedChannel, Outgoing, SendError, SendFailure, WebhookRefused
 from engine.channels.webhook import signature
 from engine.channels.whatsapp_cloud import SIGNATURE_HEADER, WhatsAppCloudChannel

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+from psycopg.pq import TransactionStatus
 
 from engine.channels.simulator import SimulatorChannel
 from engine.inbound import claims
@@ -25,8 +28,11 @@ STEPS: dict[str, tuple[Any, str]] = {
     "HTTP send": (SimulatorChannel, "send"),
     "T5 record": (queue, "record_sends"),
 }
-#: The steps that are claims: they also run, in vain, when there is nothing to do.
-_CLAIMS = frozenset({"T1 claim", "T3 claim send"})
+#: Claims also run in vain; they fail only when this finds something for them to do.
+_WORK = {
+    "T1 claim": b"SELECT FROM et_threads WHERE due_at <= now() AND holder IS NULL LIMIT 1",
+    "T3 claim send": b"SELECT FROM et_outbound_queue WHERE status = 'queued' LIMIT 1",
+}
 FAILPOINTS = tuple(
     f"{when} {step}"
     for step in STEPS
@@ -50,55 +56,44 @@ def freeze() -> None:
 def arm(failpoint: str) -> None:
     """This process fails at that point, the first time there is work to do. Call before an engine is built.
 
-    `before` and `after` a step; `during`: its statement is on its way, and nobody waits for the answer.
+    `before` and `after` a step; `during`: its statement is running, and nobody waits for the answer.
     """
     act = freeze if failpoint.startswith(FREEZE) else die
     when, _, step = failpoint.removeprefix(FREEZE).partition(" ")
     owner, name = STEPS[step]
-    wrapped = _wrapped(getattr(owner, name), when, act, only_with_work=step in _CLAIMS)
-    setattr(owner, name, wrapped)
+    setattr(owner, name, _wrapped(getattr(owner, name), when, act, _WORK.get(step)))
 
 
 def _wrapped(
-    function: Callable[..., Awaitable[Any]], when: str, act: Callable[[], None], *, only_with_work: bool
-) -> Callable[..., Awaitable[Any]]:
-    done = False
-
-    def fail() -> None:
-        nonlocal done
-        if not done:
-            done = True
-            act()
+    function: Callable[..., Coroutine[Any, Any, Any]], when: str, act: Callable[[], None], work: bytes | None
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    failed = False
 
     async def failing(*args: Any, **kwargs: Any) -> Any:
-        if when == "before":
-            fail()
-        elif when == "during":
-            _exit_once_sent(args[0], act)
+        nonlocal failed
+        if failed or (work and not (await args[0].execute(work)).rowcount):
+            return await function(*args, **kwargs)
+        failed = True
+        match when:
+            case "before":
+                act()
+            case "during":
+                return await _halfway(function(*args, **kwargs), args[0], act)
         result = await function(*args, **kwargs)
-        if when == "after" and (result or not only_with_work):
-            fail()
+        if when == "after":
+            act()
         return result
 
     return failing
 
 
-def _exit_once_sent(connection: Any, act: Callable[[], None]) -> None:
-    """Fail as soon as the connection has handed its statement to the kernel."""
-    wait = connection.wait
-
-    async def gone(generator: Any, *args: Any, **kwargs: Any) -> Any:
-        def watched() -> Any:
-            sent = None
-            while True:
-                try:
-                    ready = generator.send(sent)
-                except StopIteration as end:
-                    return end.value
-                if not connection.pgconn.flush() and sent is not None:
-                    act()
-                sent = yield ready
-
-        return await wait(watched(), *args, **kwargs)
-
-    connection.wait = gone
+async def _halfway(running: Coroutine[Any, Any, Any], connection: Any, act: Callable[[], None]) -> Any:
+    """Fail while the server works on the statement: whether it committed, nobody has heard."""
+    task = asyncio.ensure_future(running)
+    for _ in range(1000):
+        if task.done() or connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            break
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.001)
+    act()
+    return await task

@@ -23,7 +23,9 @@ class Edit:
         """The edited statement. Raises ValueError when the piece is not there (any more)."""
         text = sql.decode()
         if self.old not in text:
-            raise ValueError(f"{self.statement}.sql no longer holds {self.old!r}: adapt tests/faults/mutations.py")
+            raise ValueError(
+                f"{self.statement}.sql no longer holds {self.old!r}: adapt tests/faults/mutations.py"
+            )
         return text.replace(self.old, self.new).encode()
 
 
@@ -44,7 +46,11 @@ class Mutation:
 
 # A worker whose claim was lost is believed: neither its token nor the message's status are looked at.
 _NO_FENCE = (
-    Edit("complete_turns", "WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'", ""),
+    Edit(
+        "complete_turns",
+        "WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'",
+        "",
+    ),
     Edit(
         "complete_turns",
         "WHERE m.id = v.message_id AND m.claim_token = v.token AND m.delivery_status = 'inbound_processing'",

@@ -55,7 +55,10 @@ CORRUPT: dict[str, dict[str, Any]] = {
     "created in the year 1": {"raw_payload": Jsonb({"from": "n"}), "created_at": "0001-01-01"},
     "claimed by nobody, many times": {"raw_payload": Jsonb({"from": "o"}), "attempts": 99, "claim_token": 9},
     "already a reply": {"raw_payload": Jsonb({"from": "p"}), "in_reply_to": 1, "turn_head_id": 1},
-    "controls and markup": {"raw_payload": Jsonb({"from": "q\x1b[2J"}), "text_content": "\x1b]0;x\x07[/b]\u202e"},
+    "controls and markup": {
+        "raw_payload": Jsonb({"from": "q\x1b[2J"}),
+        "text_content": "\x1b]0;x\x07[/b]\u202e",
+    },
 }
 
 
@@ -106,7 +109,14 @@ def test_nul_cannot_be_stored_and_stores_nothing(world: Trip, column: str) -> No
 
 @pytest.mark.parametrize(
     "said",
-    ["nul \x00 inside", "lone \ud83d surrogate", "\ufffe\uffff", "\x1b[2J\x07 escape", "🙂" * 300, "\u202eevil"],
+    [
+        "nul \x00 inside",
+        "lone \ud83d surrogate",
+        "\ufffe\uffff",
+        "\x1b[2J\x07 escape",
+        "🙂" * 300,
+        "\u202eevil",
+    ],
     ids=["nul", "surrogate", "noncharacters", "escape", "astral", "bidi"],
 )
 def test_what_the_model_says_is_always_storable(world: Trip, said: str) -> None:

@@ -85,7 +85,9 @@ def test_a_channel_that_is_down_keeps_its_messages_and_is_a_blocker(world: Trip)
     message = world.insert("hello")
     world.until(lambda: any(b.code.startswith("channel.") for b in engine.snapshot().blockers))
     row = until_queue(world, "retry_scheduled", "queued")
-    assert row["error_class"] == "channel_down", "the account was paused before its message could be tried again"
+    assert row["error_class"] == "channel_down", (
+        "the account was paused before its message could be tried again"
+    )
     world.channel.mix({})
     engine._dispatcher.resume("simulator/default")
     world.until_sent(message)
@@ -115,7 +117,9 @@ def test_a_failed_send_does_not_hold_up_the_next_but_a_waiting_one_does(world: T
         world.until_sent(message_id)
     rows = world.query("SELECT status FROM et_outbound_queue ORDER BY id")
     assert [row["status"] for row in rows] == ["failed", "sent", "sent"]
-    assert [a.message_id for a in world.channel.arrivals()] == sorted(a.message_id for a in world.channel.arrivals())
+    assert [a.message_id for a in world.channel.arrivals()] == sorted(
+        a.message_id for a in world.channel.arrivals()
+    )
 
 
 def test_a_reply_of_an_earlier_epoch_is_cancelled_not_sent(world: Trip) -> None:
@@ -157,9 +161,22 @@ def test_an_engine_that_died_while_sending_leaves_an_unknown_outcome(world: Trip
             started,
             message,
         )
-        world.query("UPDATE et_messages SET delivery_status = 'processing' WHERE id = %s RETURNING id", message)
+        world.query(
+            "UPDATE et_messages SET delivery_status = 'processing' WHERE id = %s RETURNING id", message
+        )
     world.start(lease_seconds=2.0)
     world.until(lambda: len(world.channel.arrivals()) == 1)
     rows = world.query("SELECT status, outcome FROM et_outbound_queue ORDER BY id")
     assert [(row["status"], row["outcome"]) for row in rows] == [("failed", "unknown"), ("sent", "confirmed")]
 
+
+def test_quiet_hours_hold_back_the_ai_but_not_a_person(world: Trip) -> None:
+    world.connection.execute("UPDATE et_workspaces SET quiet_from = '00:00', quiet_to = '23:59:59'")
+    world.start()
+    message = world.insert("hello")
+    world.until_status(message, "inbound_ai_replied")
+    row = world.until(lambda: world.query("SELECT * FROM et_outbound_queue WHERE next_attempt_at > now()"))[0]
+    assert (row["status"], row["attempts"]) == ("queued", 0)
+    assert world.channel.arrivals() == []
+    world.connection.execute("UPDATE et_outbound_queue SET author = 'human', next_attempt_at = now()")
+    world.until_sent(message)

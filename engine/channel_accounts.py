@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings
 
-from engine.channels.base import DEFAULT_ACCOUNT
+from engine.model import DEFAULT_ACCOUNT
 
 
 def _http_url(value: str) -> str:

@@ -1,0 +1,111 @@
+"""A dry run beside what was said then: the texts word by word, route, tokens, cost and time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.worker import Worker, WorkerState
+
+from console.sanitise import cell, foreign
+from console.screens.guarded import Dialog
+from console.widgets.lines import Line, Lines, fit
+from console.widgets.quiet import Quiet
+from console.words import BAD, GOOD, MUTED, STRONG, WARN, span, usd
+
+if TYPE_CHECKING:
+    from engine.operator.dry_run import DryRun, TurnSide
+
+NAME, VALUE = 12, 30
+
+
+class DryRunDialog(Dialog[None]):
+    """Runs when it opens; nothing is sent. Escape closes it."""
+
+    CSS_PATH = "dialog.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "Close")]
+
+    def __init__(self, message_id: int, run: Callable[[], Awaitable[DryRun]]) -> None:
+        super().__init__()
+        self._message_id, self._run_it = message_id, run
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog full"):
+            yield Quiet(Content.styled(f"Dry run of message {self._message_id}: nothing is sent", STRONG))
+            yield Lines(id="compared")
+            with Horizontal(id="texts"):
+                with VerticalScroll(classes="text"):
+                    yield Quiet(id="old")
+                with VerticalScroll(classes="text"):
+                    yield Quiet(id="new")
+
+    def on_mount(self) -> None:
+        self.query_one("#compared", Lines).show([Content.styled("Asking the model …", MUTED)])
+        self.run_it()
+
+    @work(exclusive=True, exit_on_error=False, group="dry run")
+    async def run_it(self) -> None:
+        """Ask, and show both."""
+        run = await self._run_it()
+        self.query_one("#compared", Lines).show(compared(run))
+        old, new = texts(run)
+        self.query_one("#old", Quiet).show(Content.assemble(("Then", STRONG), "\n", old))
+        self.query_one("#new", Quiet).show(Content.assemble(("Now", STRONG), "\n", new))
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        super().on_worker_state_changed(event)
+        if event.state is WorkerState.ERROR:
+            self.dismiss(None)
+
+
+def compared(run: DryRun) -> list[Line]:
+    """Both sides' figures, one a line."""
+    old, new = run.old, run.new
+    verdict = (
+        ("Nothing to compare with: it was never answered.", MUTED) if old is None
+        else ("The same text.", GOOD) if run.same_text
+        else ("Another text.", WARN)
+    )  # fmt: skip
+    lines = [
+        Line(Content.assemble(_row("", Content.styled("then", MUTED), Content.styled("now", MUTED)), verdict))
+    ]
+    for name, told in (
+        ("outcome", lambda side: cell(f"{side.outcome} {side.reason or ''}", limit=60)),
+        ("agent", lambda side: Content(f"v{side.agent_version}" if side.agent_version else "–")),
+        ("model", lambda side: cell(f"{side.provider or '–'} {side.model or ''}", limit=60)),
+        ("tokens", lambda side: Content(f"{side.prompt_tokens or '?'} + {side.completion_tokens or '?'}")),
+        ("cost", lambda side: Content(usd(None if side.cost_usd is None else float(side.cost_usd)))),
+        ("latency", lambda side: Content(span(side.latency_ms) or "–")),
+    ):
+        then = told(old) if old else Content("–")
+        lines.append(Line(_row(name, then, told(new))))
+    lines.append(Line(_row("route", _route(old), _route(new))))
+    if new.error:
+        lines.append(Line(Content.assemble(("✗ ", BAD), cell(new.error, BAD))))
+    return lines
+
+
+def _route(side: TurnSide | None) -> Content:
+    return cell(" → ".join(side.route) if side and side.route else "–", MUTED, 200)
+
+
+def _row(name: str, then: Content, now: Content) -> Content:
+    return Content.assemble((name.ljust(NAME), MUTED), fit(then, VALUE), "  ", fit(now, VALUE + 8), "  ")
+
+
+def texts(run: DryRun) -> tuple[Content, Content]:
+    """Both texts, with the words struck that went and those marked that came."""
+    if run.old is None or not run.old.text:
+        return Content.styled("(no text)", MUTED), foreign(run.new.text or "(no text)")
+    old, new = Content(""), Content("")
+    for change in run.words:
+        if change.op == "equal":
+            old, new = old + foreign(change.old), new + foreign(change.new)
+        else:
+            old, new = old + foreign(change.old, ".gone"), new + foreign(change.new, ".came")
+    return old, new

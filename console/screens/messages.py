@@ -1,0 +1,415 @@
+"""Messages: every message live, a filter, and the whole trip of the one under the cursor."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from io import StringIO
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+
+from console.actions import bindings
+from console.screens.area import AreaScreen
+from console.widgets.filter_bar import FilterBar
+from console.widgets.message_detail import DetailPane, Told
+from console.widgets.message_list import MessageList
+from console.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Pool
+    from engine.observe.search import MessageSearch
+    from engine.observe.views import MessageRow, Page, Tail
+    from engine.operator.bulk import Acted
+
+EXAMPLE = "status:error channel:telegram tenant:1 provider:uniapi cost>0.01 words"
+QUIET_LOOKS = 5
+"""Looks without anything new after which no message can still be committed late."""
+ALL_AT_ONCE = 10_000
+"""Messages replayed by one act, at most."""
+REPLAYABLE = ("inbound_error", "inbound_human_takeover")
+
+
+@dataclass(frozen=True)
+class MessagesView:
+    """What the next look brings: a first page, or what came since; and the open message."""
+
+    page: Page | None
+    tail: Tail | None
+    told: Told | None
+
+
+class MessagesScreen(AreaScreen):
+    """The third area."""
+
+    AREA = "messages"
+    CSS_PATH = "messages.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("messages")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._search: MessageSearch | None = None
+        self._seen: int | None = None
+        """The newest id that was looked at; None before the first page."""
+        self._quiet = 0
+        self._reached = 0
+        self._open_id: int | None = None
+
+    def compose_area(self) -> ComposeResult:
+        yield FilterBar("every message, live", EXAMPLE, id="filter")
+        with Horizontal(id="panes"):
+            yield MessageList(self.switchboard.clock, id="list")
+            yield DetailPane(self.switchboard.clock, id="detail")
+
+    @property
+    def _list(self) -> MessageList:
+        return self.query_one(MessageList)
+
+    @property
+    def _detail(self) -> DetailPane:
+        return self.query_one(DetailPane)
+
+    def subject(self, kind: str) -> Any:
+        return self._list.row if kind == "message" and self.is_mounted else None
+
+    def back(self) -> bool:
+        """Close the message, then clear the filter."""
+        if self._open_id is not None:
+            self._close()
+            return True
+        if self._search:
+            self.filter_by("")
+            return True
+        return False
+
+    # Reading
+
+    async def load(self, pool: Pool) -> MessagesView:
+        from engine.observe import views
+        from engine.observe.search import MessageSearch
+
+        search = self._search or MessageSearch()
+        told = await self._read_detail(pool) if self._open_id is not None else None
+        if self._seen is None:
+            page = await views.page_before(pool, search)
+            return MessagesView(page, None, told)
+        rows = self._list.rows
+        known = None
+        if self._quiet < QUIET_LOOKS:
+            known = frozenset(row.id for row in rows[-views.OVERLAP - views.PAGE :])
+        renew = [row.id for row in self._list.in_view() if _may_change(row)]
+        tail = await views.tail(pool, search, seen=self._seen, known=known, renew=renew)
+        self._quiet = 0 if tail.new or tail.seen != self._seen else self._quiet + 1
+        return MessagesView(None, tail, told)
+
+    async def _read_detail(self, pool: Pool) -> Told | None:
+        from engine.observe.explain import why_no_reply
+        from engine.observe.timeline import turn_timeline
+        from engine.observe.views import message_detail
+
+        assert self._open_id is not None
+        detail = await message_detail(pool, self._open_id)
+        if detail is None:
+            return None
+        timeline = await turn_timeline(pool, self._open_id)
+        sent = detail.outbound is not None and detail.outbound.status in ("sent", "accepted")
+        why = None
+        if detail.message.direction == "inbound" and not sent:
+            why = await why_no_reply(pool, self._open_id)
+        return Told(detail, timeline, why)
+
+    def show(self, view: MessagesView) -> None:
+        if view.page is not None:
+            self._list.replace(view.page.rows, at_oldest=view.page.end)
+            self._reached = view.page.reached
+            self._seen = max((row.id for row in view.page.rows), default=0)
+        elif view.tail is not None:
+            self._show_tail(view.tail)
+        if view.told is not None and view.told.detail.chosen == self._open_id:
+            self._detail.tell(view.told)
+        self._tell_filter()
+
+    def _show_tail(self, tail: Tail) -> None:
+        if tail.gap and self._list.follow:
+            self._seen = None
+            self.poll()
+            return
+        self._seen = tail.seen
+        self._list.renew(tail.renewed)
+        if self._list.at_newest:
+            self._list.append(tail.new, at_newest=not tail.gap)
+
+    def _tell_filter(self, problem: str = "") -> None:
+        listed = self._list
+        words = self._search.words() if self._search else ""
+        if problem:
+            note = problem
+        elif listed.follow:
+            note = "● following"
+        elif listed.at_newest:
+            note = "G follows"
+        else:
+            note = "older ones · G for the newest"
+        if self._search and not listed.at_oldest and len(listed.rows) < 20:
+            note = f"looked back to #{self._reached} · g looks further"
+        self.query_one(FilterBar).tell(words, note, bad=bool(problem))
+
+    # The list
+
+    def on_row_list_wanted(self, event: RowList.Wanted) -> None:
+        self.read_page(event.where, event.edge)
+
+    @work(exclusive=True, exit_on_error=False, group="page")
+    async def read_page(self, where: str, edge: int) -> None:
+        """Another page at one end of the list; the newest of all for an edge below zero."""
+        from engine.observe import views
+        from engine.observe.search import MessageSearch
+
+        feed = self.switchboard.session.feed
+        if feed is None:
+            return
+        search = self._search or MessageSearch()
+        if where == "older":
+            page = await views.page_before(feed.pool, search, min(edge, self._reached or edge))
+            self._reached = page.reached
+            self._list.prepend(page.rows, at_oldest=page.end)
+        elif edge < 0:
+            self._seen = None
+            self.poll()
+        else:
+            page = await views.page_after(feed.pool, search, edge)
+            self._list.append(page.rows, at_newest=page.end)
+        self._tell_filter()
+
+    def on_row_list_highlighted(self, event: RowList.Highlighted) -> None:
+        self.refresh_bindings()
+        self._tell_filter()
+        if event.row is not None and self._open_id not in (None, event.row.id):
+            self._open(event.row.id)
+
+    def on_row_list_opened(self, event: RowList.Opened) -> None:
+        self._open(event.row.id)
+
+    def _open(self, message_id: int) -> None:
+        self._open_id = message_id
+        self.add_class("-open")
+        self.read_detail()
+
+    @work(exclusive=True, exit_on_error=False, group="detail")
+    async def read_detail(self) -> None:
+        """Read the open message at once; the poll keeps it up to date."""
+        feed = self.switchboard.session.feed
+        if feed is None:
+            return
+        told = await self._read_detail(feed.pool)
+        if told is not None and told.detail.chosen == self._open_id:
+            self._detail.tell(told)
+
+    def _close(self) -> None:
+        self._open_id = None
+        self.remove_class("-open")
+        self._detail.tell(None)
+        self._list.focus()
+
+    # The filter
+
+    def act_filter(self) -> None:
+        self.query_one(FilterBar).edit()
+
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        self._list.focus()
+        self.filter_by(event.words)
+
+    def on_filter_bar_given_up(self) -> None:
+        self._list.focus()
+
+    def filter_by(self, words: str) -> None:
+        """Show what matches these words."""
+        from engine.observe.search import SearchError, parse_search
+
+        try:
+            self.search(parse_search(words))
+        except SearchError as error:
+            self._tell_filter(str(error))
+
+    def search(self, search: MessageSearch) -> None:
+        """Show what matches, from the newest on."""
+        self._search = search
+        self._seen = None
+        self._list.empty = _nothing(bool(search))
+        self._tell_filter()
+        self.poll()
+
+    async def open_thread(self, thread_id: int) -> None:
+        """The messages of one conversation."""
+        from engine.observe.search import MessageSearch
+
+        self.search(MessageSearch(thread_id=thread_id))
+
+    async def open_message(self, message_id: int) -> None:
+        """One message, among those around it."""
+        from engine.observe import views
+        from engine.observe.search import MessageSearch
+
+        feed = self.switchboard.session.feed
+        assert feed is not None
+        self._search = None
+        before = await views.page_before(feed.pool, MessageSearch(), message_id + 1)
+        after = await views.page_after(feed.pool, MessageSearch(), message_id)
+        rows = (*before.rows, *after.rows)
+        if not any(row.id == message_id for row in rows):
+            self.say(f"There is no message {message_id}.", bad=True)
+            return
+        self._reached = before.reached
+        self._seen = max(row.id for row in rows)
+        self._list.replace(rows, at_oldest=before.end, at_newest=after.end)
+        self._list.cursor = next(y for y, row in enumerate(rows) if row.id == message_id)
+        self._open(message_id)
+        self.poll()
+
+    # Acts
+
+    @property
+    def _pool(self) -> Any:
+        assert self.switchboard.session.feed is not None
+        return self.switchboard.session.feed.pool
+
+    @property
+    def _operator(self) -> Any:
+        return self.switchboard.session.operator
+
+    @work(exclusive=True, exit_on_error=False, group="act")
+    async def act_replay(self) -> None:
+        from engine.operator.replay import requeue
+
+        message_id = self.subject("message").id
+        acted = await self.do(requeue(self._pool, self._operator, [message_id]))
+        if acted is not None:
+            self._tell_acted(acted)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_replay_all(self) -> None:
+        """Everything the filter shows that ended in an error or, if asked for, with a person."""
+        from console.screens.confirm import Confirm
+        from console.screens.working import Working
+        from engine.observe.search import MessageSearch
+        from engine.observe.views import matching_ids
+        from engine.operator.replay import requeue
+
+        search = self._search or MessageSearch()
+        statuses = tuple(s for s in search.status or ("inbound_error",) if s in REPLAYABLE)
+        if not statuses:
+            self.say("The filter shows nothing that can be replayed.", title="Replay all", bad=True)
+            return
+        ids = await matching_ids(self._pool, replace(search, status=statuses), ALL_AT_ONCE)
+        if not ids:
+            self.say("No message that the filter shows can be replayed.", title="Replay all", bad=True)
+            return
+        many = f"{len(ids):,} message{'' if len(ids) == 1 else 's'}"
+        detail = f"Filter: {self._search.words() if self._search else 'status:inbound_error'}"
+        if not await self.app.push_screen_wait(
+            Confirm(f"Replay {many}?", detail, yes=f"Replay {len(ids):,}")
+        ):
+            return
+        acted = await self.app.push_screen_wait(
+            Working(
+                f"Replaying {many}",
+                lambda progress: requeue(self._pool, self._operator, ids, progress=progress, note=detail),
+            )
+        )
+        if acted is not None:
+            self._tell_acted(acted)
+
+    def _tell_acted(self, acted: Acted) -> None:
+        skipped = "; ".join(f"{number} left: {reason}" for reason, number in acted.reasons.items())
+        waits = f"{acted.count} wait{'s' if acted.count == 1 else ''} for the AI again"
+        self.say(". ".join(part for part in (waits, skipped) if part), title="Replay", bad=not acted.count)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_dry_run(self) -> None:
+        from console.screens.dry_run import DryRunDialog
+        from engine.operator.dry_run import DryRun, dry_run
+        from engine.operator.rehearsal import rehearsal
+
+        message_id = self.subject("message").id
+        settings = self.switchboard.session.settings
+        assert settings is not None
+
+        async def run() -> DryRun:
+            simulated = self.switchboard.demo is not None
+            async with rehearsal(self._pool, settings, simulated=simulated) as runner:
+                return await dry_run(self._pool, self._operator, runner, message_id)
+
+        await self.app.push_screen_wait(DryRunDialog(message_id, run))
+
+    @work(exclusive=True, exit_on_error=False, group="act")
+    async def act_take_over(self) -> None:
+        from console.jumping import open_thread
+        from engine.operator.takeover import take_over
+
+        thread_id = self.subject("message").thread_id
+        taken = await self.do(take_over(self._pool, self._operator, thread_id))
+        if taken is None:
+            return
+        told = [f"Thread {thread_id} is yours"]
+        if taken.previous_operator and taken.already_owner:
+            told.append(f"{taken.previous_operator} had it before")
+        if taken.cancelled_sends:
+            told.append(f"{taken.cancelled_sends} unsent of the AI cancelled")
+        if taken.sends_in_flight:
+            told.append(f"{taken.sends_in_flight} of the AI could not be held back")
+        self.say("; ".join(told) + ".", title="Taken over")
+        if "inbox" in self.switchboard.MODES:
+            await open_thread(self.switchboard, thread_id)
+
+    @work(exclusive=True, exit_on_error=False, group="act")
+    async def act_copy(self) -> None:
+        from console.clipboard import copy
+
+        text = self._detail.plain() if self._open_id is not None else self.subject("message").text
+        try:
+            self.say(await copy(self.app, text))
+        except ValueError as error:
+            self.say(str(error), title="Not copied", bad=True)
+
+    @work(exclusive=True, exit_on_error=False, group="act")
+    async def act_export(self) -> None:
+        """The message with all that is recorded of it, as JSON."""
+        from console.widgets.detail_text import records
+        from engine.observe.views import message_detail
+
+        message_id = self.subject("message").id
+        detail = await message_detail(self._pool, message_id)
+        if detail is None:
+            return
+        text = json.dumps(records(detail), indent=2, ensure_ascii=False, default=str)
+        self.app.deliver_text(StringIO(text), save_filename=f"switchboard-message-{message_id}.json")
+        self.say(f"switchboard-message-{message_id}.json goes to the download folder.", title="Export")
+
+    def act_next_view(self) -> None:
+        self._change_view(1)
+
+    def act_last_view(self) -> None:
+        self._change_view(-1)
+
+    def _change_view(self, step: int) -> None:
+        if self._open_id is None:
+            self._open(self.subject("message").id)
+        else:
+            self._detail.turn_view(step)
+
+
+def _may_change(row: MessageRow) -> bool:
+    """Whether a message on the screen can still become another one."""
+    return row.status != "inbound_ai_replied" and row.read_at is None
+
+
+def _nothing(searched: bool) -> Any:
+    from textual.content import Content
+
+    from console.words import MUTED
+
+    return Content.styled(" Nothing matches." if searched else " No message has come yet.", MUTED)

@@ -1,0 +1,166 @@
+"""The inbox: which conversations want a person, which are recent, and what is said in the open one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from engine.database.connection import Connection, Pool, fetch
+from engine.observe.message_sql import pattern
+from engine.observe.search import SearchError
+from engine.observe.threads import (
+    NEVER,
+    Conversation,
+    Draft,
+    ThreadRow,
+    conversation,
+    thread_draft,
+    thread_rows,
+)
+from engine.observe.views import CHANNELS, TOP
+
+URGENT = 120
+"""Conversations that want a person, or that a person owns, shown on top at most."""
+OWNED = 300
+"""Conversations of people that are put in order by how long the customer waits; those taken over last."""
+GIVEN_UP = 300
+"""Turns and messages without an answer that are looked at for conversations nobody answers."""
+PAGE = 60
+STRETCH = 2_000
+"""Conversations that one page of a search looks at, at most."""
+KNOWN = "waiting, mine, person, ai, tenant:1, channel:telegram, a name or number"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSearch:
+    """Conditions that must all hold; None is any."""
+
+    owner: str | None = None
+    waiting: bool | None = None
+    operator: str | None = None
+    channel: str | None = None
+    tenant_id: int | None = None
+    text: str | None = None
+    """Somewhere in the customer's name or address, in any case."""
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How far down the list of recent conversations was read."""
+
+    at: datetime = NEVER
+    id: int = TOP
+    end: bool = False
+    """Nothing lies beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What the inbox shows."""
+
+    urgent: tuple[ThreadRow, ...]
+    recent: tuple[ThreadRow, ...]
+    """Without those in `urgent`."""
+    edge: Edge
+    renewed: tuple[ThreadRow, ...] = ()
+    """The present state of the conversations that were asked for by id."""
+    chosen: OpenThread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenThread:
+    """The conversation that is open."""
+
+    row: ThreadRow
+    talk: Conversation
+    draft: Draft | None
+
+
+def parse_threads(words: str, me: str) -> ThreadSearch:
+    """A search as typed; `me` is the operator's name. Raises SearchError, whose text says what is known."""
+    search, text = ThreadSearch(), []
+    for word in words.split():
+        name, sign, value = word.partition(":")
+        match word.lower():
+            case "waiting":
+                search = replace(search, waiting=True)
+            case "mine":
+                search = replace(search, owner="human", operator=me)
+            case "person" | "human":
+                search = replace(search, owner="human")
+            case "ai":
+                search = replace(search, owner="ai")
+            case known if known in CHANNELS:
+                search = replace(search, channel=known)
+            case _ if sign and name == "channel" and value:
+                search = replace(search, channel=value)
+            case _ if name == "tenant" and re.fullmatch(r"\d{1,18}", value):
+                search = replace(search, tenant_id=int(value))
+            case _ if sign and re.fullmatch("[a-z]+", name):
+                raise SearchError(f"“{name}:” is not known; known are {KNOWN}")
+            case _:
+                text.append(word)
+    return replace(search, text=" ".join(text) or None)
+
+
+async def inbox(
+    pool: Pool, search: ThreadSearch, *, chosen: int | None = None, renew: Sequence[int] = ()
+) -> Inbox:
+    """The top of the list, the conversation `chosen`, and the present state of those in `renew`."""
+    async with pool.connection() as connection:
+        urgent = await _urgent(connection, search)
+        recent, edge = await _recent(connection, search, Edge())
+    shown = dict.fromkeys([*urgent, *recent])
+    rows = {row.id: row for row in await thread_rows(pool, list(dict.fromkeys([*shown, *renew])))}
+    return Inbox(
+        urgent=tuple(rows[i] for i in urgent if i in rows),
+        recent=tuple(rows[i] for i in recent if i in rows and i not in set(urgent)),
+        edge=edge,
+        renewed=tuple(rows[i] for i in renew if i in rows),
+        chosen=await open_thread(pool, chosen) if chosen is not None else None,
+    )
+
+
+async def older_threads(pool: Pool, search: ThreadSearch, edge: Edge) -> tuple[tuple[ThreadRow, ...], Edge]:
+    """The next page of recent conversations, and where it ends."""
+    async with pool.connection() as connection:
+        ids, edge = await _recent(connection, search, edge)
+    return await thread_rows(pool, ids), edge
+
+
+async def open_thread(pool: Pool, thread_id: int) -> OpenThread | None:
+    """A conversation with the end of its talk; None when it does not exist."""
+    rows = await thread_rows(pool, [thread_id])
+    if not rows:
+        return None
+    return OpenThread(rows[0], await conversation(pool, thread_id), await thread_draft(pool, thread_id))
+
+
+async def _urgent(connection: Connection, search: ThreadSearch) -> list[int]:
+    found = await fetch(connection, "threads_urgent", OWNED, GIVEN_UP, *_conditions(search), URGENT)
+    return [row["id"] for row in found]
+
+
+async def _recent(connection: Connection, search: ThreadSearch, edge: Edge) -> tuple[list[int], Edge]:
+    """A page's ids; one that is found in the middle of a stretch ends it there."""
+    stretch = STRETCH if search else PAGE
+    row = (await fetch(connection, "threads_recent", edge.at, edge.id, stretch, *_conditions(search)))[0]
+    if not row["looked"]:
+        return [], replace(edge, end=True)
+    return row["ids"], Edge(row["reached_at"], row["reached_id"], end=row["looked"] < stretch)
+
+
+def _conditions(search: ThreadSearch) -> tuple[object, ...]:
+    return (
+        search.owner,
+        search.waiting,
+        search.channel,
+        pattern(search.text),
+        search.tenant_id,
+        search.operator,
+    )
