@@ -165,6 +165,13 @@ ACTIONS: tuple[Action, ...] = (
            "messages", when=chosen("message")),
     Action("messages.last_view", "left_square_bracket", "View back", "The view before.", "messages",
            when=chosen("message"), footer=False, palette=False),
+    # Schema
+    Action("schema.migrate", "m", "Migrate", "Run the six start-up steps now; they only ever add.", "schema",
+           mutates=True),
+    Action("schema.plan", "p", "Plan", "Show the exact SQL a run would execute; nothing is changed.", "schema",
+           when=connected),
+    Action("schema.copy", "y", "Copy", "Copy the blockers with their remedies.", "schema",
+           when=chosen("blocker")),
     # Panes of lines: no k here, an area may want it
     Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),

@@ -60,6 +60,14 @@ AREAS: tuple[Area, ...] = (
         "Every message, live, with its trip, trace and cost.",
         lambda health: _queued(health, ("inbound_error", None)),
     ),
+    Area(
+        "schema",
+        "6",
+        "Schema",
+        "console.screens.schema:SchemaScreen",
+        "Whether the database is what this program needs, and the migration that makes it so.",
+        lambda health: len(health.schema_compatibility.blockers) if health.schema_compatibility else 0,
+    ),
 )
 
 

@@ -5,10 +5,12 @@ Nothing slow is imported here: `switchboard --help` answers at once.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Result = TypeVar("Result")
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
 
@@ -43,7 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 def main() -> NoReturn:
     """Run the command line; an error a person can act on is one line on stderr."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _leave)
     try:
         app(prog_name="switchboard")
@@ -55,6 +59,36 @@ def main() -> NoReturn:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """Unwind, so that what was opened is closed."""
     raise SystemExit(128 + number)
+
+
+def _finish(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` to its end. A signal cancels it, and ends the process once it has let go of everything."""
+    caught: list[int] = []
+    cancel: list[Callable[[], object]] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        for act in cancel:
+            act()
+
+    async def supervised() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        if caught:
+            cancel[0]()
+        return await work
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + caught[0]) from None
+    finally:
+        work.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _explain(error: Exception) -> int:
@@ -147,6 +181,38 @@ def _need_terminal(instead: str) -> None:
 
 
 @app.command()
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No console: print each message's trip and a verdict.")
+    ] = False,
+    messages: Annotated[int, typer.Option(min=1, max=100_000, help="Messages of a headless run.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line; headless only.")] = False,
+) -> None:
+    """Simulated customers, a stand-in language model and a throw-away database; nothing leaves this machine.
+
+    Headless, exits 0 only if every message is where it belongs.
+
+    Example: switchboard demo --headless --messages 20
+    """
+    if json and not headless:
+        _usage("--json goes with --headless.")
+    if not headless:
+        _need_terminal("switchboard demo --headless")
+    from engine.demo.scenario import Demo, run_headless
+    from engine.logs import configure_logging
+    from engine.settings import Settings
+
+    configure_logging(Settings.model_construct(), quiet=True)  # defaults: nobody's own settings are read
+    if headless:
+        raise typer.Exit(run_headless(messages, json=json, out=sys.stdout))
+    say("Starting the demonstration …")
+    from console.app import run_console
+
+    with Demo() as running:
+        raise typer.Exit(run_console(running.settings, with_engine=False, read_only=False, demo=running))
+
+
+@app.command()
 def engine(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; the first one serves HTTP.")] = 1,
 ) -> None:
@@ -193,12 +259,10 @@ def doctor(json: Json = False) -> None:
 
     Example: switchboard doctor
     """
-    import asyncio
-
     from console.plain import check_lines
     from engine.observe.doctor import examine
 
-    found = asyncio.run(examine(_settings))
+    found = _finish(examine(_settings))
     if json:
         _print_json(found)
     else:
@@ -216,14 +280,12 @@ def status(json: Json = False) -> None:
 
     Example: switchboard status --json | jq .blockers
     """
-    import asyncio
-
     from console.plain import health_lines
     from engine.observe.health import health_at
     from engine.supervisor import Database
 
     with Database.open(_settings()) as database:
-        health = asyncio.run(health_at(database.dsn))
+        health = _finish(health_at(database.dsn))
     if json:
         _print_json(health)
     else:
@@ -284,14 +346,12 @@ def inject(
 
     Example: switchboard inject "Are you open on Sunday?" --from +4930123456 --follow
     """
-    import asyncio
-
     from console.plain import stage_line, trip_lines
     from engine.observe import trip as trips
     from engine.supervisor import Database
 
     with Database.open(_settings()) as database:
-        message = asyncio.run(
+        message = _finish(
             trips.inject(
                 database.dsn, text, sender=sender, channel=channel, tenant_id=tenant, need_engine=follow
             )
@@ -300,7 +360,7 @@ def inject(
         if not json:
             say(f"message {message} is stored")
         if follow:
-            trip = asyncio.run(
+            trip = _finish(
                 trips.follow(
                     database.dsn,
                     message,

@@ -99,9 +99,14 @@ class AreaScreen(Guarded[None]):
     def on_screen_suspend(self) -> None:
         self.workers.cancel_group(self, "poll")
 
+    @property
+    def composed(self) -> bool:
+        """Its widgets are there: neither still to come nor gone already."""
+        return self.is_running and bool(self.query(KeyBar))
+
     def tell(self, status: Status) -> None:
         """Show how the installation does."""
-        if not self.is_mounted:
+        if not self.composed:
             return
         self.query_one(StatusBar).tell(status)
         if status.health is not None:

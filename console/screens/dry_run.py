@@ -74,20 +74,24 @@ def compared(run: DryRun) -> list[Line]:
     lines = [
         Line(Content.assemble(_row("", Content.styled("then", MUTED), Content.styled("now", MUTED)), verdict))
     ]
-    for name, told in (
-        ("outcome", lambda side: cell(f"{side.outcome} {side.reason or ''}", limit=60)),
-        ("agent", lambda side: Content(f"v{side.agent_version}" if side.agent_version else "–")),
-        ("model", lambda side: cell(f"{side.provider or '–'} {side.model or ''}", limit=60)),
-        ("tokens", lambda side: Content(f"{side.prompt_tokens or '?'} + {side.completion_tokens or '?'}")),
-        ("cost", lambda side: Content(usd(None if side.cost_usd is None else float(side.cost_usd)))),
-        ("latency", lambda side: Content(span(side.latency_ms) or "–")),
-    ):
-        then = told(old) if old else Content("–")
-        lines.append(Line(_row(name, then, told(new))))
+    there = _side(old) if old else {}
+    for name, now in _side(new).items():
+        lines.append(Line(_row(name, there.get(name, Content("–")), now)))
     lines.append(Line(_row("route", _route(old), _route(new))))
     if new.error:
         lines.append(Line(Content.assemble(("✗ ", BAD), cell(new.error, BAD))))
     return lines
+
+
+def _side(side: TurnSide) -> dict[str, Content]:
+    return {
+        "outcome": cell(f"{side.outcome} {side.reason or ''}", limit=60),
+        "agent": Content(f"v{side.agent_version}" if side.agent_version else "–"),
+        "model": cell(f"{side.provider or '–'} {side.model or ''}", limit=60),
+        "tokens": Content(f"{side.prompt_tokens or '?'} + {side.completion_tokens or '?'}"),
+        "cost": Content(usd(None if side.cost_usd is None else float(side.cost_usd))),
+        "latency": Content(span(side.latency_ms) or "–"),
+    }
 
 
 def _route(side: TurnSide | None) -> Content:

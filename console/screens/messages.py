@@ -47,6 +47,7 @@ class MessagesScreen(AreaScreen):
 
     AREA = "messages"
     CSS_PATH = "messages.tcss"
+    AUTO_FOCUS = "MessageList"
     BINDINGS: ClassVar[list[BindingType]] = bindings("messages")
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class MessagesScreen(AreaScreen):
         return self.query_one(DetailPane)
 
     def subject(self, kind: str) -> Any:
-        return self._list.row if kind == "message" and self.is_mounted else None
+        return self._list.row if kind == "message" and self.composed else None
 
     def back(self) -> bool:
         """Close the message, then clear the filter."""

@@ -70,6 +70,9 @@ class Migrate(Dialog[bool]):
         dsn, actor = session.feed.dsn, session.operator.name if session.operator else "console"
         try:
             self._run = await asyncio.to_thread(self._migrate, dsn, actor)
+        except Exception:
+            self.query_one("#verdict", Quiet).show(Content.styled("✗ It was not run to its end.", BAD))
+            raise
         finally:
             self._over = True
         self._show_verdict(self._run)
@@ -91,8 +94,11 @@ class Migrate(Dialog[bool]):
         if run.ok:
             verdict = Content.styled(f"✓ The schema is what this program needs ({span(run.ms)}).", GOOD)
         else:
-            first = run.blockers[0]
-            verdict = Content.assemble(("✗ ", BAD), cell(first.what), "\n→ ", cell(first.remedy, MUTED))
+            first, *others = run.blockers
+            more = f"\n… and {len(others)} more" if others else ""
+            verdict = Content.assemble(
+                ("✗ ", BAD), cell(first.what), "\n→ ", cell(first.remedy, MUTED), (more, MUTED)
+            )
         self.query_one("#verdict", Quiet).show(
             Content.assemble(verdict, "\n\n", ("Enter closes this.", MUTED))
         )

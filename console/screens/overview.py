@@ -115,7 +115,7 @@ class OverviewScreen(AreaScreen):
 
     def _show_view(self) -> None:
         view = self._view
-        if view is None:
+        if view is None or not self.composed:
             return
         sparks = not self.switchboard.low_bandwidth
         figures = self.query_one("#traffic", Lines)
@@ -127,7 +127,7 @@ class OverviewScreen(AreaScreen):
     def tell(self, status: Status) -> None:
         super().tell(status)
         health = status.health
-        if not self.is_mounted:
+        if not self.composed:
             return
         if health is None:
             waiting = status.failure or f"{status.phase.capitalize()} …"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +101,8 @@ def rules(detail: MessageDetail) -> list[Line]:
     passed = [v for v in verdicts if v.get("verdict") == "pass"]
     lines = [heading("Rules", f"{len(passed)} of {len(verdicts)} passed")]
     if passed:
-        names = cell(" ".join(str(v.get("rule")) for v in passed), MUTED)
-        lines.append(Line(Content.assemble(("✓ ", GOOD), names)))
+        for names in textwrap.wrap(" ".join(str(v.get("rule")) for v in passed), 60):
+            lines.append(Line(Content.assemble(("✓ ", GOOD), cell(names, MUTED))))
     for verdict in verdicts:
         if verdict.get("verdict") == "pass":
             continue
@@ -127,8 +128,8 @@ def _usage(turn: Mapping[str, Any] | None) -> list[Line]:
     price = usd(float(cost)) if cost is not None else "no price known"
     lines = []
     if turn["model"]:
-        model = f"{turn['provider']} {turn['model']}"
-        lines.append(_pair("model", Content.assemble(cell(model, limit=80), (f"  {tokens}  {price}", MUTED))))
+        lines.append(_pair("model", cell(f"{turn['provider']} {turn['model']}", limit=80)))
+        lines.append(_pair("usage", Content.assemble(f"{tokens}  ", (price, STRONG))))
     if turn["agent_id"]:
         agent = f"{turn.get('agent_name') or turn['agent_id']} v{turn['agent_version']}"
         burst = f"  answers {turn['burst']} messages at once" if (turn["burst"] or 0) > 1 else ""

@@ -23,6 +23,7 @@ class FilterInput(Input):
 
     def on_mount(self) -> None:
         self.cursor_blink = False
+        self.can_focus = False  # until it is asked for
 
     def action_give_up(self) -> None:
         self.post_message(FilterBar.GivenUp())
@@ -64,6 +65,7 @@ class FilterBar(Widget):
     def edit(self) -> None:
         """Type a filter, beginning with the present one."""
         field = self.query_one(FilterInput)
+        field.can_focus = True
         self.add_class("-typing")
         field.value = self._words
         field.focus()
@@ -85,8 +87,12 @@ class FilterBar(Widget):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.remove_class("-typing")
+        self._typed()
         self.post_message(self.Changed(event.value.strip()))
 
     def on_filter_bar_given_up(self) -> None:
+        self._typed()
+
+    def _typed(self) -> None:
         self.remove_class("-typing")
+        self.query_one(FilterInput).can_focus = False

@@ -24,7 +24,9 @@ class KeyBar(Lines):
 
     def __init__(self, scope: str) -> None:
         super().__init__()
-        self._actions = [a for a in (*in_scope(scope), *in_scope("app")) if a.footer]
+        own = [a for a in in_scope(scope) if a.footer]
+        taken = {a.key for a in own}
+        self._actions = [*own, *(a for a in in_scope("app") if a.footer and a.key not in taken)]
         self._ends: list[tuple[int, str]] = []
 
     def on_mount(self) -> None:

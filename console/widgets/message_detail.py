@@ -55,7 +55,7 @@ class DetailPane(Widget):
     DetailPane ContentSwitcher { height: 1fr; }
     DetailPane VerticalScroll { padding: 0 1; scrollbar-size-vertical: 1; }
     DetailPane Quiet, DetailPane Lines { margin-bottom: 1; }
-    DetailPane #views { margin-bottom: 0; }
+    DetailPane #views, DetailPane #trip-title { margin-bottom: 0; }
     """
 
     view = reactive("trip")

@@ -133,22 +133,26 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self._highlight()
 
     def append(self, rows: Sequence[Row], *, at_newest: bool) -> None:
-        """Add newer rows; with `follow` the cursor goes along."""
+        """Add newer rows; with `follow` the cursor goes along. One that comes late is put in its place."""
         self.at_newest = at_newest
         rows = [row for row in rows if self._key(row) not in self._index]
         if not rows:
             return
+        under_cursor = self._key(self.row) if self.row is not None else None
         start = len(self._rows)
+        late = start > 0 and self._key(rows[0]) < self._key(self._rows[-1])
         self._rows.extend(rows)
+        if late:
+            self._rows.sort(key=self._key)
         dropped = max(0, len(self._rows) - self.KEEP)
         if dropped:
             del self._rows[:dropped]
             self.at_oldest = False
-        self._reindex(0 if dropped else start)
+        self._reindex(0 if dropped or late else start)
         if self.follow:
             self.set_reactive(RowList.cursor, len(self._rows) - 1)
-        elif dropped:
-            self.set_reactive(RowList.cursor, max(0, self.cursor - dropped))
+        elif under_cursor is not None:
+            self.set_reactive(RowList.cursor, self._index.get(under_cursor, 0))
         self._resized(scroll=self.follow, shift=0 if self.follow else -dropped)
         if self.follow:
             self._highlight()

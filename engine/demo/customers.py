@@ -32,6 +32,8 @@ CHANNEL = "simulator"
 TENANT = 1
 MESSAGES_A_CONVERSATION = 2.8
 """On average; turns a pace of messages into one of conversations."""
+EAGER = 3
+"""Who write at once when it begins."""
 TALKING_AT_MOST = 60
 REGULARS = 40
 BURST_CUSTOMERS = 12
@@ -58,9 +60,9 @@ class Manners:
     reading: tuple[float, float] = (0.8, 6.0)
     """Until an answer is read."""
     patience: float = 45.0
-    """Until somebody who got no answer writes on."""
+    """Until somebody who got no answer writes on, the first time."""
     hope: float = 20.0
-    """The same, for somebody whom only a person may answer now."""
+    """The same, once they have waited in vain, or where only a person may answer."""
     readers: float = 0.8
     """Share of those who send read receipts."""
 
@@ -110,6 +112,7 @@ class Customers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._receipts: asyncio.Queue[Receipt]
+        self._held: list[Receipt] | None = None
         self._stopping: asyncio.Event
         self._pool: Pool
 
@@ -131,8 +134,12 @@ class Customers:
         return not self._thread.is_alive()
 
     def hear(self, receipt: Receipt) -> None:
-        """What the far end tells of a message of ours."""
-        self._call(lambda: self._receipts.put_nowait(receipt))
+        """What the far end tells of a message of ours: the customer has it, and its provider says so."""
+        self._call(lambda: self._heard(receipt))
+
+    def hold_receipts(self, on: bool) -> None:
+        """Customers get messages, but no receipt of it comes back until this is over."""
+        self._call(lambda: self._hold(on))
 
     def burst(self, messages: int = 30) -> None:
         """Many customers write at once, several messages each."""
@@ -189,6 +196,8 @@ class Customers:
         self._finished.set()
 
     async def _come_and_go(self) -> None:
+        for _ in range(EAGER):
+            self._begin(self._talk(self._next_conversation()))
         while True:
             await asyncio.sleep(self._rng.expovariate(self._pace / MESSAGES_A_CONVERSATION))
             if len(self._talks) < TALKING_AT_MOST:
@@ -220,7 +229,7 @@ class Customers:
         customer, manners = conversation.customer, self._manners
         mailbox = self._mailboxes[customer.address] = asyncio.Queue()
         self._conversations += 1
-        number, echo = self._conversations, ""
+        number, echo, in_vain = self._conversations, "", False
         try:
             for place, saying in enumerate(conversation.sayings):
                 if place:
@@ -228,8 +237,9 @@ class Customers:
                 while not mailbox.empty():
                     mailbox.get_nowait()
                 await self._say(conversation, number, saying, echo)
-                expected = saying[-1].fate == REPLIED
+                expected = saying[-1].fate == REPLIED and not in_vain
                 answer = await self._answer(mailbox, manners.patience if expected else manners.hope)
+                in_vain = in_vain or (expected and answer is None)
                 echo = echo or (answer.text if answer else "")
         except psycopg.Error as error:
             log.warning("customer.gave_up", persona=conversation.persona, error=str(error))
@@ -274,8 +284,32 @@ class Customers:
     async def _pause(self, between: tuple[float, float]) -> None:
         await asyncio.sleep(self._rng.uniform(*between))
 
+    def _heard(self, receipt: Receipt) -> None:
+        if receipt.status is ReceiptStatus.DELIVERED:
+            self._hand_over(receipt.message_id)
+        if self._held is None:
+            self._receipts.put_nowait(receipt)
+        else:
+            self._held.append(receipt)
+
+    def _hold(self, on: bool) -> None:
+        if on:
+            self._held = self._held or []
+            return
+        held, self._held = self._held or [], None
+        for receipt in held:
+            self._receipts.put_nowait(receipt)
+
+    def _hand_over(self, message_id: int | None) -> None:
+        """Puts a message that has arrived into its customer's mailbox."""
+        for arrival in reversed(self._far_end.arrivals()):
+            if arrival.message_id == message_id:
+                if mailbox := self._mailboxes.get(arrival.to):
+                    mailbox.put_nowait(arrival)
+                return
+
     async def _carry_receipts(self) -> None:
-        """Stores receipts, as many at once as have come, and hands the messages to their customers."""
+        """Stores receipts, as many at once as have come."""
         while True:
             receipts = [await self._receipts.get()]
             while not self._receipts.empty():
@@ -288,17 +322,3 @@ class Customers:
                 for receipt in receipts:
                     self._receipts.put_nowait(receipt)
                 await asyncio.sleep(AGAIN_SECONDS)
-                continue
-            self._hand_over({r.message_id for r in receipts if r.status is ReceiptStatus.DELIVERED})
-
-    def _hand_over(self, message_ids: set[int | None]) -> None:
-        """Puts messages that have just arrived into their customers' mailboxes."""
-        if not message_ids:
-            return
-        for arrival in reversed(self._far_end.arrivals()):
-            if arrival.message_id in message_ids:
-                message_ids.discard(arrival.message_id)
-                if mailbox := self._mailboxes.get(arrival.to):
-                    mailbox.put_nowait(arrival)
-                if not message_ids:
-                    return

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import psycopg
 
-from engine.channels.base import Receipt
 from engine.demo.channel_far_end import ChannelFarEnd, Conduct
 from engine.demo.far_end import FarEnd
 from engine.model import EngineSnapshot, SwitchboardError
@@ -63,17 +62,15 @@ class Faults:
         llm: FarEnd,
         channel: ChannelFarEnd,
         *,
-        receipts_to: Callable[[Receipt], None],
+        hold_receipts: Callable[[bool], None],
         burst: Callable[[], None],
         dsn: str,
         snapshot: Callable[[], EngineSnapshot],
     ) -> None:
-        """`receipts_to` gets the channel's receipts, those of broken connections when these are mended."""
         self._all = [Fault(*words) for words in CATALOGUE]
         self._llm, self._channel = llm, channel
-        self._receipts_to, self._burst = receipts_to, burst
+        self._hold_receipts, self._burst = hold_receipts, burst
         self._dsn, self._snapshot = dsn, snapshot
-        self._held_back: list[Receipt] = []
         self._blocked = False
         llm.uniapi.slow_seconds = SLOW_MODEL_SECONDS
         channel.slow_seconds = SLOW_CHANNEL_SECONDS
@@ -105,13 +102,6 @@ class Faults:
         self._apply()
         return fault
 
-    def hear(self, receipt: Receipt) -> None:
-        """A receipt of the far end's: passed on, unless connections are broken."""
-        if self._named("channel-resets").on:
-            self._held_back.append(receipt)
-        else:
-            self._receipts_to(receipt)
-
     def _named(self, key: str) -> Fault:
         for fault in self._all:
             if fault.key == key:
@@ -135,10 +125,7 @@ class Faults:
             Conduct.RESET if "channel-resets" in on else Conduct.SLOW if "channel-slow" in on else Conduct.OK
         )
         self._channel.mix({conduct: 1.0})
-        if "channel-resets" not in on:
-            held, self._held_back = self._held_back, []
-            for receipt in held:
-                self._receipts_to(receipt)
+        self._hold_receipts("channel-resets" in on)
 
     def _break_schema(self, broken: bool) -> None:
         self._blocked = False

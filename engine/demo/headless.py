@@ -24,7 +24,7 @@ SETTLE_SECONDS = 20.0
 """For what is under way when the last message has been written."""
 PROBLEMS_SHOWN = 20
 OUTAGE = "uniapi-outage"
-OUTAGE_FROM = 0.25
+OUTAGE_FROM = 0.4
 """Share of the messages that are written when UniAPI goes down."""
 OUTAGE_SHARE = 0.12
 """Share of the messages that Z.ai answers before UniAPI is back."""

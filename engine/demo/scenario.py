@@ -168,12 +168,12 @@ class Demo:
         self._faults = Faults(
             self.llm,
             self.channel,
-            receipts_to=self.customers.hear,
+            hold_receipts=self.customers.hold_receipts,
             burst=self.customers.burst,
             dsn=self.database.dsn,
             snapshot=self.engine.snapshot,
         )
-        self.channel.receipts_to = self._faults.hear
+        self.channel.receipts_to = self.customers.hear
         undo.callback(self.engine.stop)
         self.engine.start()
         if not self.engine.wait_ready(START_SECONDS):

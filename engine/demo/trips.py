@@ -25,8 +25,7 @@ SEND_ENDS = frozenset({OutboundStatus.SENT, OutboundStatus.ACCEPTED, OutboundSta
 _READ = b"""
 SELECT m.id, m.thread_id, m.delivery_status, m.reason, m.last_error, m.attempts, m.turn_head_id, m.created_at,
        m.claimed_at, m.replied_at, now() AS now,
-       r.id AS reply_id, r.sent_at, r.delivered_at, r.llm_provider, r.llm_model, r.llm_prompt_tokens,
-       r.llm_completion_tokens, r.llm_estimated_cost_usd,
+       r.id AS reply_id, r.sent_at, r.delivered_at, to_jsonb(r) AS reply,
        q.status AS send_status, q.outcome, q.error_class, q.attempts AS send_attempts, q.send_started_at,
        (SELECT count(*) FROM jsonb_array_elements(t.attempts) a WHERE NOT (a->>'ok')::boolean) AS llm_failures
   FROM et_messages m
@@ -110,7 +109,9 @@ def _is_through(row: dict[str, Any]) -> bool:
 
 def _trip(message: Written, rows: list[dict[str, Any]]) -> DemoTrip:
     row = rows[0]
-    carries = row["turn_head_id"] is None
+    reply = row["reply"] or {}
+    counted = reply if row["turn_head_id"] is None else {}
+    cost = counted.get("llm_estimated_cost_usd")
     trip = DemoTrip(
         id=message.id,
         thread_id=row["thread_id"],
@@ -121,14 +122,14 @@ def _trip(message: Written, rows: list[dict[str, Any]]) -> DemoTrip:
         reason=row["reason"] or row["error_class"],
         answered_with=row["turn_head_id"],
         reply_id=row["reply_id"],
-        provider=row["llm_provider"],
-        model=row["llm_model"],
+        provider=reply.get("llm_provider"),
+        model=reply.get("llm_model"),  # a fault of the demonstration drops this column
         llm_failures=row["llm_failures"] or 0,
         received_to_replied_ms=_ms(row["created_at"], row["replied_at"]),
         replied_to_sent_ms=_ms(row["replied_at"], row["sent_at"]),
-        prompt_tokens=row["llm_prompt_tokens"] if carries else None,
-        completion_tokens=row["llm_completion_tokens"] if carries else None,
-        cost_usd=row["llm_estimated_cost_usd"] if carries else None,
+        prompt_tokens=counted.get("llm_prompt_tokens"),
+        completion_tokens=counted.get("llm_completion_tokens"),
+        cost_usd=None if cost is None else Decimal(str(cost)),
         outcome=row["outcome"],
     )
     if len(rows) > 1:

@@ -152,6 +152,8 @@ def _why_queued(facts: Facts, reply: Facts) -> str:
         return f" after {_count(reply['behind'], 'earlier message')} of this conversation"
     if any(reply["route"] in (engine["paused_channels"] or []) for engine in facts["engines"]):
         return f" until the channel {reply['route']} is well again"
+    if reply["next_in"] > 1:
+        return f" for {_time(reply['next_in'])} more (quiet hours, or the pace of the channel)"
     return ""
 
 

@@ -28,8 +28,9 @@ OWNED = 300
 GIVEN_UP = 300
 """Turns and messages without an answer that are looked at for conversations nobody answers."""
 PAGE = 60
-STRETCH = 2_000
+STRETCH = 1_000
 """Conversations that one page of a search looks at, at most."""
+LOOKS = 5
 KNOWN = "waiting, mine, person, ai, tenant:1, channel:telegram, a name or number"
 
 
@@ -127,9 +128,14 @@ async def inbox(
 
 
 async def older_threads(pool: Pool, search: ThreadSearch, edge: Edge) -> tuple[tuple[ThreadRow, ...], Edge]:
-    """The next page of recent conversations, and where it ends."""
+    """The next page of recent conversations, and where it ends; after `LOOKS` stretches, what there is by then."""
+    ids: list[int] = []
     async with pool.connection() as connection:
-        ids, edge = await _recent(connection, search, edge)
+        for _ in range(LOOKS):
+            found, edge = await _recent(connection, search, edge)
+            ids += found
+            if edge.end or len(ids) >= PAGE // 2:
+                break
     return await thread_rows(pool, ids), edge
 
 
@@ -147,12 +153,15 @@ async def _urgent(connection: Connection, search: ThreadSearch) -> list[int]:
 
 
 async def _recent(connection: Connection, search: ThreadSearch, edge: Edge) -> tuple[list[int], Edge]:
-    """A page's ids; one that is found in the middle of a stretch ends it there."""
+    """A page's ids and its end; of a search, what a stretch of conversations brings, or a page's worth of it."""
     stretch = STRETCH if search else PAGE
     row = (await fetch(connection, "threads_recent", edge.at, edge.id, stretch, *_conditions(search)))[0]
+    ids: list[int] = row["ids"]
+    if len(ids) > PAGE:
+        return ids[:PAGE], Edge(row["times"][PAGE - 1], ids[PAGE - 1])
     if not row["looked"]:
-        return [], replace(edge, end=True)
-    return row["ids"], Edge(row["reached_at"], row["reached_id"], end=row["looked"] < stretch)
+        return ids, replace(edge, end=True)
+    return ids, Edge(row["reached_at"], row["reached_id"], end=row["looked"] < stretch)
 
 
 def _conditions(search: ThreadSearch) -> tuple[object, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
+from functools import cache
 
 import psycopg
 
+from engine.database import migrations
 from engine.database.connection import Connection, Pool, fetch
-from engine.database.migrations import fingerprint
 from engine.database.schema_checks import CATALOGUE, SchemaCheck, evaluate
 from engine.observe.records import SchemaRun
 from engine.observe.views import TOP
@@ -36,11 +38,12 @@ class SchemaState:
 
 async def schema_state(pool: Pool) -> SchemaState:
     """The verdict of step 6 and the newest runs, in two round trips."""
+    ours = await asyncio.to_thread(_fingerprint)
     async with pool.connection() as connection:
         row = await (await connection.execute(CATALOGUE.encode())).fetchone()
         assert row is not None
         check = evaluate(json.loads(row["catalogue"]))
-        return SchemaState(check, await _runs(connection, TOP, RUNS), fingerprint())
+        return SchemaState(check, await _runs(connection, TOP, RUNS), ours)
 
 
 async def runs_before(pool: Pool, run_id: int) -> tuple[SchemaRun, ...]:
@@ -55,3 +58,9 @@ async def _runs(connection: Connection, before: int, limit: int) -> tuple[Schema
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return ()
     return tuple(SchemaRun(**row) for row in found)
+
+
+@cache
+def _fingerprint() -> str:
+    """A program does not change while it runs."""
+    return migrations.fingerprint()

@@ -238,9 +238,9 @@ async def tail(
         newest = await _newest(connection)
         fresh: list[int] = []
         gap = newest - seen > message_sql.STRETCH
-        if not gap and (newest > seen or known is not None):
+        if not gap and (newest > seen or known):
             statement, params = message_sql.older(search).encode(), message_sql.values(search)
-            floor = seen + 1 if known is None else max(0, seen - OVERLAP)
+            floor = seen + 1 if not known else max(min(known), seen - OVERLAP)
             found = await _ids(
                 connection, statement, params, before=newest + 1, floor=floor, limit=OVERLAP + limit
             )

@@ -40,6 +40,10 @@ class BadInput(Refused):
     """A value that cannot be used."""
 
 
+class Busy(Refused):
+    """Others were at the same rows; trying again helps."""
+
+
 class Uncertain(SwitchboardError):
     """The database went away during an act: whether it was done must be looked up."""
 
@@ -145,7 +149,7 @@ def _explained(error: psycopg.Error) -> SwitchboardError:
     if isinstance(error, psycopg.errors.UndefinedColumn | psycopg.errors.UndefinedTable):
         return Refused(f"The database schema lacks something: {said}.", "Run: switchboard migrate")
     if isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.LockNotAvailable):
-        return Refused(f"Others were changing the same rows: {said}.", "Try again.")
+        return Busy(f"Others were changing the same rows: {said}.", "Try again.")
     if isinstance(error, psycopg.errors.IntegrityError):
         return Refused(
             f"The database refuses it: {said}.", "Look at the record again and choose another act."

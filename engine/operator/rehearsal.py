@@ -1,7 +1,7 @@
 """Runs a stored message through today's agent and route once more, without claiming it and without a reply.
 
-The one in the engine and this one share context, policy and router; here the limits on a message's age are
-lifted, since nothing is sent.
+The engine's turns and these share context, policy and router; here a message may be of any age, since nothing
+is sent.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from engine.settings import Settings
 if TYPE_CHECKING:
     from engine.inbound.claims import Claim
     from engine.llm.router import Router
-
-ANY_AGE_HOURS = 24.0 * 365 * 100
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Rehearsal:
         if agent is not None:
             agent = await self._vary(agent)
         request = self._resolver.request(claim, agent, reserve=False)
-        result = await self._runtime.run_turn(replace(request, max_age_hours=ANY_AGE_HOURS))
+        result = await self._runtime.run_turn(request)
         recorded = record(result)
         if self._variant.differs:
             recorded["context"] = {**recorded["context"], "variant": self._variant.differs}

@@ -12,7 +12,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from engine.database.connection import Connection, Pool, Row, fetch, transaction
-from engine.operator.audit import BadInput, Operator, Refused, acting, audit, automatic, one, rows
+from engine.operator.audit import BadInput, Busy, Operator, Refused, acting, audit, automatic, one, rows
 
 AUTO_RELEASE_MINUTES = 30.0
 LONGEST_MINUTES = 60 * 24 * 365
@@ -69,9 +69,17 @@ async def take_over(
     Raises NotFound, BadInput, ReadOnly.
     """
     check_minutes(auto_release_minutes)
-    async with acting(pool, operator) as connection:
-        thread = await lock_thread(connection, thread_id)
-        return await take(connection, operator, thread, auto_release_minutes, "takeover.operator", reason)
+    for last in (False, False, True):
+        try:
+            async with acting(pool, operator) as connection:
+                thread = await lock_thread(connection, thread_id)
+                return await take(
+                    connection, operator, thread, auto_release_minutes, "takeover.operator", reason
+                )
+        except Busy:  # a deadlock ends one of the two; a takeover is not the one that gives up
+            if last:
+                raise
+    raise AssertionError("unreachable")
 
 
 async def release(pool: Pool, operator: Operator, thread_id: int, *, answer_waiting: bool = False) -> Release:

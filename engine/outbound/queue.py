@@ -6,7 +6,7 @@ A send is held by (queue row, token); every write after the claim carries the to
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from engine.database.connection import Connection, Row, fetch, to_json
@@ -79,7 +79,7 @@ async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]
 
 async def record_sends(connection: Connection, results: Sequence[SendResult]) -> list[bool]:
     """T5: record what became of sends, in one commit. False: the claim was lost meanwhile."""
-    rows = await fetch(connection, "record_sends", to_json([asdict(result) for result in results]))
+    rows = await fetch(connection, "record_sends", to_json([result.__dict__ for result in results]))
     recorded = {row["id"] for row in rows}
     return [result.queue_id in recorded for result in results]
 

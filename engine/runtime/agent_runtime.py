@@ -264,7 +264,7 @@ def record(result: TurnResult) -> dict[str, Any]:
         "provider": llm.provider if llm else None,
         "model": llm.model if llm else None,
         "attempts": [attempt.model_dump(mode="json") for attempt in llm.attempts] if llm else [],
-        "verdicts": [verdict.model_dump() for verdict in result.verdicts],
+        "verdicts": [verdict._asdict() for verdict in result.verdicts],
         "context": result.context.stats if result.context else {},
         "context_prompt": result.context_prompt,
         "prompt_tokens": result.usage.prompt_tokens,

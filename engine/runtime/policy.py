@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,7 +58,7 @@ class AgentPolicy(BaseModel):
     """Loop guard of this agent's threads; None takes the engine's."""
 
 
-class Verdict(BaseModel):
+class Verdict(NamedTuple):
     """What a rule said."""
 
     rule: str
@@ -198,8 +198,8 @@ def after(
         ("blocked_phrase", _blocked_phrase(text, policy)),
         ("links", _links(text, policy, prompt)),
     ):
-        said: dict[str, Any] = {"verdict": "block", "detail": block.detail} if block else {"verdict": "pass"}
-        verdicts.append(Verdict(rule=rule, stage="after", **said))
+        said = Verdict(rule, "after", "block", block.detail) if block else Verdict(rule, "after", "pass")
+        verdicts.append(said)
         if block:
             return text, verdicts, block
     shortened = cut_at_sentence(text.strip(), policy.max_reply_chars)

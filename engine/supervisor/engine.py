@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -51,6 +52,7 @@ RELEASE_SECONDS = 5.0
 RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
 POOL_SIZE = 8
+FILES_WANTED = 16_384
 
 
 class Engine:
@@ -146,6 +148,7 @@ class Engine:
     async def run(self) -> None:
         """Run until `stop` is called or the task is cancelled. Raises SwitchboardError when it cannot start."""
         self._loop = asyncio.get_running_loop()
+        _raise_file_limit()
         self.migration = await asyncio.to_thread(migrate, self.database.dsn)
         await self._pool.open(wait=True)
         scheduler = AsyncIOScheduler(timezone=UTC)
@@ -214,6 +217,7 @@ class Engine:
                 max_instances=1,
                 misfire_grace_time=None,
             )
+        self._spawn(self._router.warm)
         self._spawn(self._router.probe)
         self._spawn(self._probe_channels)
 
@@ -418,6 +422,14 @@ def _unreachable(error: Exception, where: str) -> Blocker:
         where=where,
         remedy="Start PostgreSQL again; the engine reconnects by itself.",
     )
+
+
+def _raise_file_limit() -> None:
+    """A thousand calls in flight are a thousand sockets; the usual soft limit is just that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _nothing() -> None:

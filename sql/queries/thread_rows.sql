@@ -1,4 +1,5 @@
 -- Conversations as a list shows them, in the order asked for. $1 ids
+-- The LIMIT 1 of look-ups by key keeps the planner from reading whole tables for a join.
 -- What nobody has answered yet is counted among a conversation's newest 20 messages, and only where somebody waits.
 SELECT t.id, t.tenant_id, t.channel, t.account, t.lead_id, coalesce(t.address, '') AS address,
        coalesce(l.name, t.address, '') AS who, l.opted_out_at,
@@ -8,8 +9,8 @@ SELECT t.id, t.tenant_id, t.channel, t.account, t.lead_id, coalesce(t.address, '
        coalesce(n.text, '') AS last_text, n.author AS last_author, n.kind AS last_kind, n.status AS last_status,
        n.reason AS last_reason
   FROM unnest($1::bigint[]) WITH ORDINALITY AS a(id, place)
-  JOIN et_threads t ON t.id = a.id
-  LEFT JOIN et_leads l ON l.id = t.lead_id
+ CROSS JOIN LATERAL (SELECT * FROM et_threads WHERE id = a.id LIMIT 1) t
+  LEFT JOIN LATERAL (SELECT name, opted_out_at FROM et_leads WHERE id = t.lead_id LIMIT 1) l ON true
  CROSS JOIN LATERAL (
        SELECT t.last_inbound_at IS NOT NULL
               AND t.last_inbound_at >= coalesce(t.last_message_at, t.last_inbound_at) AS waiting) w
@@ -22,6 +23,6 @@ SELECT t.id, t.tenant_id, t.channel, t.account, t.lead_id, coalesce(t.address, '
        SELECT count(*) AS unread, min(created_at) AS waiting_since
          FROM (SELECT direction, created_at, bool_or(direction = 'outbound') OVER (ORDER BY id DESC) AS answered
                  FROM (SELECT id, direction, created_at FROM et_messages
-                        WHERE thread_id = t.id ORDER BY id DESC LIMIT 20) x) s
-        WHERE NOT answered) u ON w.waiting
+                        WHERE thread_id = t.id AND w.waiting ORDER BY id DESC LIMIT 20) x) s
+        WHERE NOT answered) u ON true
  ORDER BY a.place

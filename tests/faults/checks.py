@@ -97,7 +97,7 @@ def stale_writers(evidence: Evidence) -> list[str]:
             WHERE t.outcome = 'replied' AND t.claim_token <> m.claim_token"""
     )
     return [
-        f"{row['engine']} answered message {row['message_id']} under claim {row['token']}; the latest is {row['latest']}"
+        f"{row['engine']} answered {row['message_id']} under claim {row['token']}, the latest was {row['latest']}"
         for row in rows
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 import psycopg
@@ -115,8 +114,3 @@ class Weather:
             if rng.random() < 0.05:
                 self._llm.uniapi.once(rng.choice(LLM_FAULTS))
                 self.llm_faults += 1
-
-
-def conducts(channel: ChannelFarEnd) -> Counter[Conduct]:
-    """How the messages that arrived were treated."""
-    return Counter(arrival.conduct for arrival in channel.arrivals())

@@ -35,6 +35,8 @@ class Mutation:
 
     name: str
     edits: tuple[Edit, ...]
+    harm: str
+    """The check that must find what comes of it."""
     sql: str = ""
     """Run on the database of the mutated run."""
 
@@ -58,18 +60,20 @@ _NO_FENCE = (
     ),
 )
 
-FENCE_OFF = Mutation("fence off", _NO_FENCE)
+FENCE_OFF = Mutation("fence off", _NO_FENCE, harm="stale_writers")
 # An index of that name stays, or the engine would refuse to work: this one is unique to no purpose.
 FENCE_AND_KEY_OFF = Mutation(
     "fence and unique key off",
     _NO_FENCE,
-    "DROP INDEX et_messages_one_reply;"
+    harm="doubled",
+    sql="DROP INDEX et_messages_one_reply;"
     "CREATE UNIQUE INDEX et_messages_one_reply ON et_messages (in_reply_to, id) WHERE author = 'ai'",
 )
 # A send that left with its engine looks as if it had never begun.
 MARKER_OFF = Mutation(
     "send marker off",
     (Edit("start_sends", "send_started_at = CASE WHEN v.allowed THEN now() END", "send_started_at = NULL"),),
+    harm="doubled",
 )
 MUTATIONS = {mutation.name: mutation for mutation in (FENCE_OFF, FENCE_AND_KEY_OFF, MARKER_OFF)}
 

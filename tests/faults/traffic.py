@@ -108,7 +108,9 @@ class People:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="people", daemon=True)
         self._working: list[Future[None]] = []
+        self._booking: Future[None] | None = None
         self._stopping = asyncio.Event()
+        self._closing = asyncio.Event()
         self._receipts: asyncio.Queue[Receipt] = asyncio.Queue()
         self.takeovers = 0
         self.receipts = 0
@@ -116,15 +118,21 @@ class People:
     def start(self) -> None:
         self._thread.start()
         self._working = [
-            asyncio.run_coroutine_threadsafe(work, self._loop)
-            for work in (self._book(), *(self._operate(n) for n in range(self._operators)))
+            asyncio.run_coroutine_threadsafe(self._operate(n), self._loop) for n in range(self._operators)
         ]
+        self._booking = asyncio.run_coroutine_threadsafe(self._book(), self._loop)
 
     def stop(self) -> None:
-        """Give back every thread that is held, apply every receipt, end."""
+        """Give back every thread that is held, and take over no more; receipts are still applied."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         for work in self._working:
             work.result(60)
+
+    def close(self) -> None:
+        """Apply the receipts that have come, and end. The far end has stopped before."""
+        if self._booking is not None:
+            self._loop.call_soon_threadsafe(self._closing.set)
+            self._booking.result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -144,7 +152,9 @@ class People:
     async def _hold(self, pool: Pool, operator: Operator) -> None:
         async with pool.connection() as connection:
             rows = await (
-                await connection.execute("SELECT id FROM et_threads WHERE owner = 'ai' ORDER BY random() LIMIT 1")
+                await connection.execute(
+                    "SELECT id FROM et_threads WHERE owner = 'ai' ORDER BY random() LIMIT 1"
+                )
             ).fetchall()
         if not rows:
             return
@@ -167,7 +177,7 @@ class People:
     async def _book(self) -> None:
         """Apply receipts as they come, and those still waiting at the end."""
         async with open_pool(self._dsn, size=1) as pool:
-            while not (self._stopping.is_set() and self._receipts.empty()):
+            while not (self._closing.is_set() and self._receipts.empty()):
                 try:
                     receipt = await asyncio.wait_for(self._receipts.get(), 0.1)
                 except TimeoutError:

@@ -161,6 +161,9 @@ async def test_how_far_the_reply_came(w: World) -> None:
     message_id = (await w.one("SELECT id FROM et_messages WHERE direction = 'inbound'"))["id"]
     name = f"It has a reply (message {done.reply_id})"
     assert await why(w, message_id) == f"{name}, which waits to be sent."
+    await w.query("UPDATE et_outbound_queue SET next_attempt_at = now() + interval '8 hours'")
+    assert "for 8 h more (quiet hours" in await why(w, message_id)
+    await w.query("UPDATE et_outbound_queue SET next_attempt_at = now()")
     await engine(w, paused=["simulator/default"])
     assert "until the channel simulator/default is well again" in await why(w, message_id)
     await w.query("UPDATE et_engines SET stopped_at = now()")
@@ -227,6 +230,15 @@ async def test_taken_over_by_an_operator(w: World) -> None:
     await send_reply(w.pool, ANNA, claim.thread_id, "I am here")
     assert "A person replied 0.0 s ago" in await why(w, message_id)
     assert "which is on its way" in await why(w, message_id)
+
+
+async def test_the_draft_of_a_burst_is_told_with_each_of_its_messages(w: World) -> None:
+    messages = [await w.insert("one"), await w.insert("two")]
+    claim = await w.claim_one()
+    await take_over(w.pool, ANNA, claim.thread_id)
+    await w.complete(claim)
+    for message_id in messages:
+        assert "kept as a draft" in await why(w, message_id)
 
 
 async def test_it_came_while_a_person_answered_and_was_handed_back(w: World) -> None:

@@ -179,6 +179,16 @@ async def test_hand_back_can_have_the_ai_answer_what_waits(w: World) -> None:
     assert [message.id for message in claim.messages] == [*waiting, late]
 
 
+async def test_hand_back_does_not_dig_out_what_was_parked_before(w: World) -> None:
+    old = await w.insert("long ago")
+    await w.complete(await w.claim_one(), TurnOutcome.TAKEOVER, reason="policy.link")
+    new = await w.insert("today")
+    thread_id = await w.thread_of(new)
+    await take_over(w.pool, ANNA, thread_id)
+    assert (await release(w.pool, ANNA, thread_id, answer_waiting=True)).answered_by_ai == 1
+    assert (await w.status(old), await w.status(new)) == ("inbound_human_takeover", "received")
+
+
 async def test_a_reply_that_never_left_answers_nobody(w: World) -> None:
     message_id = await w.insert()
     thread_id = await w.thread_of(message_id)
@@ -340,6 +350,22 @@ async def test_takeover_waits_for_a_send_being_claimed_and_cancels_it(w: World) 
         await w.waits(taking)
     assert (await taking).cancelled_sends == 1
     assert not await w.start(send)
+
+
+async def test_a_takeover_outlives_a_deadlock(w: World) -> None:
+    await w.answered()
+    send = await w.claim_send()
+    assert send.thread_id is not None
+    async with await connect(w.dsn) as other:
+        # Somebody who takes the locks in the wrong order: the send's row, then the thread's.
+        await other.execute("SET deadlock_timeout = '20s'")
+        async with other.transaction():
+            await other.execute("SELECT FROM et_outbound_queue WHERE id = %s FOR UPDATE", [send.queue_id])
+            taking = asyncio.create_task(take_over(w.pool, ANNA, send.thread_id))
+            await w.waits(taking)
+            await other.execute("SELECT FROM et_threads WHERE id = %s FOR UPDATE", [send.thread_id])
+    assert (await taking).cancelled_sends == 1
+    assert len(await w.audits("takeover")) == 1
 
 
 async def test_many_takeovers_and_turns_at_once_leave_one_owner_and_no_reply_after(w: World) -> None:
