@@ -114,6 +114,41 @@ def _with_thread(host: Host) -> str | None:
     return None if message.thread_id is not None else "The message has no thread."
 
 
+def _conversation(host: Host) -> str | None:
+    return None if host.subject("thread") is not None else "No conversation is chosen."
+
+
+def _takeable(host: Host) -> str | None:
+    thread, operator = host.subject("thread"), host.app.session.operator
+    if thread is None or operator is None:
+        return _conversation(host)
+    mine = thread.owner == "human" and thread.operator == operator.name
+    return "You answer it already; + keeps it longer, T hands it back." if mine else None
+
+
+def _with_people(host: Host) -> str | None:
+    thread = host.subject("thread")
+    if thread is None:
+        return _conversation(host)
+    return None if thread.owner == "human" else "The AI answers it already; t takes it over."
+
+
+def _writable(host: Host) -> str | None:
+    obstacle: str | None = host.subject("obstacle")
+    return obstacle
+
+
+def _sendable(host: Host) -> str | None:
+    return _writable(host) or (None if host.subject("writing") else "Nothing is written yet.")
+
+
+def _acceptable(host: Host) -> str | None:
+    thread, draft = host.subject("thread"), host.subject("draft")
+    if thread is None or draft is None:
+        return _conversation(host) or "The AI has left no draft here."
+    return None if draft.reason == "suggested" else _writable(host)
+
+
 ACTIONS: tuple[Action, ...] = (
     # Everywhere
     *(
@@ -147,6 +182,28 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "overview.migrate", "m", "Migrate", "Bring the database schema up to date.", "overview", mutates=True
     ),
+    # Inbox
+    Action("inbox.take_over", "t", "Take over", "Stop the AI in this conversation and answer it yourself.", "inbox",
+           mutates=True, when=_takeable),
+    Action("inbox.hand_back", "T", "Hand back", "Have the AI answer this conversation again.", "inbox",
+           mutates=True, when=_with_people),
+    Action("inbox.reply", "r", "Reply", "Write to the customer.", "inbox", mutates=True, when=_writable),
+    Action("inbox.send", "ctrl+s,ctrl+enter", "Send", "Send what is written.", "inbox", mutates=True, when=_sendable),
+    Action("inbox.accept", "a", "Accept draft", "Put the AI's unsent draft into the composer.", "inbox", mutates=True,
+           when=_acceptable),
+    Action("inbox.note", "n", "Note", "Keep a private note with this conversation.", "inbox", mutates=True,
+           when=_conversation),
+    Action("inbox.extend", "plus", "Keep longer", "Put the hand-back off to 30 minutes from now.", "inbox",
+           mutates=True, when=_with_people),
+    Action("inbox.filter", "slash", "Filter", "Filter by who waits, who answers, channel, name or number.", "inbox",
+           when=connected),
+    Action("inbox.canned", "c,ctrl+r", "Canned", "Put a canned reply into the composer.", "inbox", mutates=True,
+           when=_writable),
+    Action("inbox.keep", "H", "No timer", "Keep this conversation until it is handed back by hand.", "inbox",
+           mutates=True, when=_with_people, footer=False),
+    Action("inbox.copy", "y", "Copy", "Copy the message under the cursor.", "inbox", when=_conversation, footer=False),
+    Action("inbox.leave", "escape", "Back", "From the conversation back to the list.", "inbox", footer=False,
+           palette=False),
     # Messages
     Action("messages.filter", "slash", "Filter", "Filter by status, channel, tenant, provider, text or cost.",
            "messages", when=connected),

@@ -10,7 +10,7 @@ from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.keys import format_key
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -44,7 +44,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
     SUSPENDED_SCREEN_CLASS = ""
     COMMANDS: ClassVar[set[Any]] = {*App.COMMANDS, lambda: _palette()}
 
-    status: reactive[Status] = reactive(Status(), init=False)
+    status: var[Status] = var(Status(), init=False)
 
     def __init__(
         self,

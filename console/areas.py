@@ -53,6 +53,14 @@ AREAS: tuple[Area, ...] = (
         lambda health: len(health.blockers),
     ),
     Area(
+        "inbox",
+        "2",
+        "Inbox",
+        "console.screens.inbox:InboxScreen",
+        "Conversations: who waits for a person, what was said, and a composer to answer in.",
+        lambda health: _queued(health, ("inbound_human_takeover", None)),
+    ),
+    Area(
         "messages",
         "3",
         "Messages",

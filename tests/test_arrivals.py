@@ -19,7 +19,12 @@ SECRET = "a-webhook-secret"
 
 @pytest.fixture
 def world(dsn: str, tmp_path: Path) -> Iterator[Trip]:
-    settings = {"http_enabled": True, "http_port": 0, "simulator_webhook_secret": SECRET}
+    settings = {
+        "http_enabled": True,
+        "http_port": 0,
+        "simulator_webhook_secret": SECRET,
+        "send_timeout_seconds": 3.0,
+    }
     with trip(dsn, tmp_path, **settings) as whole:
         whole.start()
         yield whole
@@ -104,3 +109,16 @@ def test_a_database_in_trouble_is_a_503_and_the_redelivery_is_taken(world: Trip)
     world.connection.execute("ALTER TABLE et_messages RENAME COLUMN hidden TO provider_timestamp")
     assert post(world, {"messages": [message(1)]}) == 200
     assert len(world.query("SELECT FROM et_messages WHERE direction = 'inbound'")) == 1
+
+
+def test_a_receipt_during_the_send_settles_it_once_it_is_recorded(world: Trip) -> None:
+    from engine.demo.channel_far_end import Conduct
+
+    world.channel.next(Conduct.HANG)
+    post(world, {"messages": [message(1)]})
+    arrival = world.until(lambda: world.channel.arrivals())[0]
+    receipt = {"id": arrival.provider_message_id, "message_id": arrival.message_id, "status": "delivered"}
+    assert post(world, {"receipts": [receipt]}) == 200
+    assert world.one("SELECT status FROM et_outbound_queue")["status"] == "processing"
+    world.until(lambda: world.query("SELECT FROM et_outbound_queue WHERE status = 'sent' AND outcome = 'confirmed'"))
+    assert world.message(arrival.message_id)["delivered_at"]

@@ -21,19 +21,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from engine.demo.far_end import FarEnd
+from tests.support.addresses import url
 from tests.support.postgres import Server, system_binaries, system_server
 
 SWITCHBOARD = str(Path(sys.executable).with_name("switchboard"))
-COMMANDS = ("engine", "migrate", "doctor", "status", "regression", "inject")
+COMMANDS = ("demo", "engine", "migrate", "doctor", "status", "regression", "inject")
 SECRET = "correct-horse-battery"
-
-
-def url(dsn: str) -> str:
-    """A libpq URL of a conninfo string, as DATABASE_URL wants it."""
-    parts = conninfo_to_dict(dsn)
-    user = quote(str(parts.get("user") or ""), safe="")
-    port = f"&port={parts['port']}" if parts.get("port") else ""
-    return f"postgresql://{user}@/{parts['dbname']}?host={quote(str(parts['host']), safe='')}{port}"
 
 
 class Shell:
@@ -156,6 +149,11 @@ def test_wrong_usage_ends_with_2(shell: Shell, arguments: tuple[str, ...]) -> No
     done = shell(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_demonstration_in_json_is_headless(shell: Shell) -> None:
+    assert_one_line(shell("demo", "--json"), 2, "--headless")
+    assert_one_line(shell("demo"), 2, "needs a terminal", "--headless")
 
 
 def test_options_of_the_console_do_not_go_with_commands(shell: Shell) -> None:
@@ -414,6 +412,25 @@ def test_an_engine_serves_until_it_is_told_to_stop(attached: Shell, dsn: str) ->
     assert all(json.loads(line)["level"] for line in logs.splitlines()), "JSON logs"
     assert "key-of-uniapi" not in logs
     assert attached("status").returncode == 1
+
+
+def test_a_headless_demonstration_needs_nothing_and_judges_itself(shell: Shell) -> None:
+    done = shell("demo", "--headless", "--messages", "3", "--json", SWITCHBOARD_HTTP_PORT="99999")
+    assert done.returncode == 0, done
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert records[-1]["type"] == "summary"
+    assert records[-1]["ok"]
+    assert sum(record["type"] == "trip" for record in records) == 3
+    assert all(record["simulated"] for record in records)
+
+
+def test_a_reader_who_leaves_early_sees_no_traceback(attached: Shell) -> None:
+    with attached.running("status") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        process.wait(30)
 
 
 def test_a_port_that_is_taken_is_named(attached: Shell) -> None:

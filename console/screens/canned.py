@@ -54,13 +54,13 @@ class CannedPicker(Dialog[str | None]):
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False
         self.query_one(CannedList).say_when_empty(Content.styled("None matches.", MUTED))
-        self.query_one(CannedList).arrange(self._replies)
+        self.query_one(CannedList).show(self._replies)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         words = event.value.strip().removeprefix("/").casefold()
         found = [r for r in self._replies if r.shortcut.casefold().startswith(words)]
         found += [r for r in self._replies if r not in found and words in r.text.casefold()]
-        self.query_one(CannedList).arrange(tuple(found))
+        self.query_one(CannedList).show(tuple(found))
 
     def on_input_submitted(self) -> None:
         self._choose(self.query_one(CannedList).row)

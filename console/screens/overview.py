@@ -23,7 +23,7 @@ from console.screens.overview_panes import (
     spending,
     traffic,
 )
-from console.screens.trips import passing
+from console.screens.trips import Board, passing
 from console.widgets.lines import Lines
 from console.widgets.status_bar import Status
 from console.words import sparkline
@@ -67,6 +67,7 @@ class OverviewScreen(AreaScreen):
         self._looks = 0
         self._samples: dict[str, deque[float]] = {}
         self._sampled_at = 0.0
+        self._board = Board()
 
     def compose_area(self) -> ComposeResult:
         yield Lines(id="readiness")
@@ -122,7 +123,9 @@ class OverviewScreen(AreaScreen):
         figures.show(traffic(view.series, figures.size.width, sparks=sparks))
         self.query_one("#spending", Lines).show(spending(view.today, brief=self._brief))
         pane = self.query_one("#trips", Lines)
-        pane.show(passing(view.trips, self.switchboard.clock, pane.size.width, pane.size.height))
+        self._board.resize(pane.size.height - 1)
+        self._board.take(view.trips)
+        pane.show(passing(self._board, self.switchboard.clock, pane.size.width))
 
     def tell(self, status: Status) -> None:
         super().tell(status)
@@ -151,8 +154,10 @@ class OverviewScreen(AreaScreen):
         if step:
             self._sampled_at = now
         for queue in health.queues:
-            samples = self._samples.setdefault(spark_key(queue), deque(maxlen=SAMPLES))
-            if step or not samples:
+            # What stands still looks as if it had always been so, and is not drawn again.
+            start = [float(queue.count)] * SAMPLES
+            samples = self._samples.setdefault(spark_key(queue), deque(start, maxlen=SAMPLES))
+            if step:
                 samples.append(queue.count)
             samples[-1] = max(samples[-1], queue.count)
         return {

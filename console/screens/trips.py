@@ -13,7 +13,7 @@ from textual.content import Content
 from console.clock import Clock
 from console.sanitise import cell
 from console.widgets.lines import Line, fit, heading
-from console.words import BAD, BUSY, GOOD, MUTED, OUTCOME, WARN, Look, look, span
+from console.words import BAD, BUSY, GOOD, KEY, MUTED, OUTCOME, WARN, Look, look, span
 
 if TYPE_CHECKING:
     from engine.observe.views import TripRow
@@ -73,21 +73,61 @@ def took(trip: TripRow, clock: Clock) -> str:
     return ""
 
 
-def passing(trips: Sequence[TripRow], clock: Clock, width: int, rows: int) -> list[Line]:
-    """The pane: a legend, then a line for each message, the newest first."""
+class Board:
+    """Which line shows which message. Lines stay where they are: a new message takes the oldest one's.
+
+    So the eye finds a message again, and a slow link carries one line instead of all of them.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[TripRow | None] = []
+        self.newest = -1
+        """The line of the newest message."""
+        self._line_of: dict[int, int] = {}
+
+    def resize(self, lines: int) -> None:
+        """Have this many lines; when that changes, all are filled anew."""
+        if lines != len(self.lines):
+            self.lines = [None] * max(0, lines)
+            self.newest = -1
+            self._line_of.clear()
+
+    def take(self, trips: Sequence[TripRow]) -> None:
+        """Bring known messages up to date and give new ones a line. `trips` are the newest, newest first."""
+        if not self.lines:
+            return
+        for trip in reversed(trips[: len(self.lines)]):
+            line = self._line_of.get(trip.id)
+            if line is None:
+                line = self.newest = (self.newest + 1) % len(self.lines)
+                before = self.lines[line]
+                if before is not None:
+                    self._line_of.pop(before.id, None)
+                self._line_of[trip.id] = line
+            self.lines[line] = trip
+
+
+def passing(board: Board, clock: Clock, width: int) -> list[Line]:
+    """The pane: a legend, then a line for each message; `›` marks the newest."""
     legend = LEGEND if width >= 110 else "1 written … 3 claimed … 5 turn … 8 sent"
     lines = [heading("Passing through", legend)]
-    if not trips:
+    if board.newest < 0:
         lines.append(Line(Content.styled("No message has come yet.", MUTED)))
-    return lines + [_line(trip, clock, width) for trip in trips[: max(0, rows - 1)]]
+        return lines
+    for y, trip in enumerate(board.lines):
+        lines.append(
+            Line(Content("")) if trip is None else _line(trip, clock, width, newest=y == board.newest)
+        )
+    return lines
 
 
-def _line(trip: TripRow, clock: Clock, width: int) -> Line:
+def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:
     who = 22 if width >= 110 else 14
     now = state(trip)
     said = cell(trip.text) if trip.text else Content.styled(f"({trip.kind or 'empty'})", MUTED)
     return Line(
         Content.assemble(
+            ("› " if newest else "  ", KEY),
             (clock.time(trip.created_at), MUTED),
             " ",
             fit(cell(trip.who, limit=40), who),

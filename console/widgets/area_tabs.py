@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from console.areas import AREAS
 from console.widgets.lines import Line, Lines
@@ -23,7 +23,7 @@ class AreaTabs(Lines):
     AreaTabs { height: 1; padding: 0 1; }
     """
 
-    badges: reactive[tuple[int, ...]] = reactive((0,) * len(AREAS))
+    badges: var[tuple[int, ...]] = var((0,) * len(AREAS))
 
     def __init__(self, chosen: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """A list whose rows may change places: every look at the database brings it whole, what differs is drawn.
 
 Rows are identified by `key` and have `HEIGHT` lines each. The cursor stays on its row wherever that goes.
-Near the last row the list asks for more by `ArrangedList.Wanted`; its owner answers with a longer `arrange`.
+Near the last row the list asks for more by `ArrangedList.Wanted`; its owner answers with a longer `show`.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
             if not self._rows:
                 self.refresh()
 
-    def arrange(self, rows: Sequence[Row]) -> None:
+    def show(self, rows: Sequence[Row]) -> None:
         """Show these rows. The cursor stays on its row; only lines that differ are drawn again."""
         before, chosen, offset = self._rows, self.row, self._offset()
         if rows == before:

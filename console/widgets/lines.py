@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
@@ -47,6 +48,27 @@ def fit(content: Content, width: int, *, right: bool = False) -> Content:
     return content.pad_left(room) if right else content.pad_right(room)
 
 
+def changed_cells(before: Strip, now: Strip) -> tuple[int, int]:
+    """The cells in which two lines of equal width differ: the first, and the one after the last."""
+    old = [(char, segment.style) for segment in before for char in segment.text]
+    new = [(char, segment.style) for segment in now for char in segment.text]
+    shorter = min(len(old), len(new))
+    head = 0
+    while head < shorter and old[head] == new[head]:
+        head += 1
+    if head == len(old) == len(new):
+        return 0, 0
+    tail = 0
+    while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    while head and not all(cell_len(chars[head][0]) for chars in (old, new) if head < len(chars)):
+        head -= 1  # a mark belongs to the character before it
+    while tail and not cell_len(new[-tail][0]):
+        tail -= 1
+    first = sum(cell_len(char) for char, _ in new[:head])
+    return first, now.cell_length - sum(cell_len(char) for char, _ in new[len(new) - tail :])
+
+
 class Lines(Widget):
     """A pane of lines."""
 
@@ -62,7 +84,7 @@ class Lines(Widget):
     BINDINGS = bindings("pane")
     ALLOW_SELECT = False
 
-    cursor = reactive(0)
+    cursor = var(0)
 
     @dataclass
     class Opened(Message):
@@ -98,7 +120,7 @@ class Lines(Widget):
             return
         for y, (before, now) in enumerate(zip(old, new, strict=True)):
             if not before.same(now):
-                self._refresh_line(y)
+                self._refresh_changed(y)
 
     def target(self) -> Any:
         """What the cursor is on."""
@@ -131,6 +153,18 @@ class Lines(Widget):
             content = fit(content, width).stylize(".lines--cursor")
         strips = Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)
         return strips[0] if strips else Strip.blank(width, self.visual_style.rich_style)
+
+    def _refresh_changed(self, y: int) -> None:
+        """Have only the cells of a line drawn again that differ from what is on the screen."""
+        width, before = self.size.width, self._strips.get(y)
+        if before is None or before.cell_length != width:
+            self._refresh_line(y)
+            return
+        now = self._draw(self._lines[y], width, self.has_focus and y == self.cursor)
+        self._strips[y] = now
+        first, last = changed_cells(before, now)
+        if first < last:
+            self.refresh(Region(first, y, last - first, 1))
 
     def _refresh_line(self, y: int) -> None:
         self._strips.pop(y, None)

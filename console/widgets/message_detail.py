@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
@@ -58,7 +58,7 @@ class DetailPane(Widget):
     DetailPane #views, DetailPane #trip-title { margin-bottom: 0; }
     """
 
-    view = reactive("trip")
+    view = var("trip")
 
     def __init__(self, clock: Clock, *, id: str | None = None) -> None:
         super().__init__(id=id)

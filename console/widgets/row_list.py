@@ -16,7 +16,7 @@ from textual.cache import LRUCache
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
@@ -48,8 +48,8 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
     KEEP = 20_000
     """Rows held at most; the farther end is let go and read again when it is wanted."""
 
-    cursor: reactive[int] = reactive(0, init=False)
-    follow = reactive(True)
+    cursor: var[int] = var(0, init=False)
+    follow = var(True)
     """Stay with the newest row."""
 
     @dataclass

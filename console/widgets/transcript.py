@@ -134,7 +134,9 @@ class Transcript(ScrollView, can_focus=True):
         if width != self._width:
             self._blocks.clear()
             self._width = width
-        before, lines, starts = self._lines, [], []
+        before = self._lines
+        lines: list[Strip] = []
+        starts: list[int] = []
         for place, entry in enumerate(self._entries):
             starts.append(len(lines))
             lines += self._block(place, entry)

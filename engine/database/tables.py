@@ -438,6 +438,7 @@ receipts = _table(
     _text("channel", null=False),
     _text("account", "default"),
     _text("provider_message_id", null=False),
+    Column("message_id", BigInteger),
     _text("status", null=False),
     _at("happened_at"),
     _text("error"),

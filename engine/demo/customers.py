@@ -11,7 +11,7 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from engine.channels.base import Receipt, ReceiptStatus
 from engine.database.connection import Pool, open_pool
 from engine.demo.channel_far_end import Arrival, ChannelFarEnd
-from engine.demo.personas import REPLIED, Conversation, Customer, Fate, Line, Saying, Town
+from engine.demo.personas import REPLIED, Conversation, Customer, Fate, Line, Manners, Saying, Town
 from engine.logs import get_logger
 from engine.outbound.receipts import apply_receipts
 
@@ -50,31 +50,12 @@ VALUES (%s, %s, 'inbound', %s, %s, 'received', %s) RETURNING id
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """How customers take their time, in seconds: least and most."""
-
-    typing: tuple[float, float] = (0.3, 0.9)
-    """Between the messages of a burst; shorter than the quiet window, or it is none."""
-    thinking: tuple[float, float] = (2.0, 7.0)
-    """Between an answer and the next message."""
-    reading: tuple[float, float] = (0.8, 6.0)
-    """Until an answer is read."""
-    patience: float = 45.0
-    """Until somebody who got no answer writes on, the first time."""
-    hope: float = 20.0
-    """The same, once they have waited in vain, or where only a person may answer."""
-    readers: float = 0.8
-    """Share of those who send read receipts."""
-
-
-@dataclass(frozen=True, slots=True)
 class Written:
     """A message that a customer wrote."""
 
     id: int
     conversation: int
     persona: str
-    customer: Customer
     text: str
     kind: str
     fate: Fate
@@ -154,7 +135,7 @@ class Customers:
         """What they wrote, oldest first; the last 20,000."""
         return list(self._written)
 
-    def _call(self, act: Any) -> None:
+    def _call(self, act: Callable[[], object]) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(act)
@@ -256,9 +237,7 @@ class Customers:
             text = (echo or UNHEARD) if line.text is None else line.text
             message_id = await self._insert(conversation.customer, text, line.kind)
             self._written.append(
-                Written(
-                    message_id, number, conversation.persona, conversation.customer, text, line.kind, line.fate
-                )
+                Written(message_id, number, conversation.persona, text, line.kind, line.fate)
             )
 
     async def _insert(self, customer: Customer, text: str, kind: str) -> int:

@@ -34,10 +34,22 @@ class Fault:
 CATALOGUE = (
     ("uniapi-outage", "UniAPI outage", "UniAPI answers 503: replies come from Z.ai until it is back."),
     ("uniapi-slow", "UniAPI slow", "UniAPI takes six seconds for every answer: watch the latency."),
-    ("uniapi-money", "UniAPI out of money", "UniAPI answers 403, the account is empty: no retries, Z.ai answers."),
-    ("llm-down", "Both LLMs down", "Nobody can answer: a blocker; messages wait as received and are answered later."),
+    (
+        "uniapi-money",
+        "UniAPI out of money",
+        "UniAPI answers 403, the account is empty: no retries, Z.ai answers.",
+    ),
+    (
+        "llm-down",
+        "Both LLMs down",
+        "Nobody can answer: a blocker; messages wait as received and are answered later.",
+    ),
     ("channel-slow", "Channel slow", "The channel takes four seconds to accept each message."),
-    ("channel-refuses", "Channel refuses", "The channel takes no connections: sends are retried, later and later."),
+    (
+        "channel-refuses",
+        "Channel refuses",
+        "The channel takes no connections: sends are retried, later and later.",
+    ),
     (
         "channel-resets",
         "Channel resets",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import psycopg
 from pydantic import BaseModel
 
+from engine.database.connection import to_json
+from engine.demo.bistro import NAME
 from engine.demo.customers import Written
 from engine.demo.trips import judge, line, read_trips, usd
 from engine.text import one_line
@@ -24,10 +25,25 @@ SETTLE_SECONDS = 20.0
 """For what is under way when the last message has been written."""
 PROBLEMS_SHOWN = 20
 OUTAGE = "uniapi-outage"
-OUTAGE_FROM = 0.4
+OUTAGE_FROM = 0.25
 """Share of the messages that are written when UniAPI goes down."""
 OUTAGE_SHARE = 0.12
 """Share of the messages that Z.ai answers before UniAPI is back."""
+
+
+def announce(messages: int, *, json: bool, out: TextIO) -> None:
+    """What is about to happen, while it starts."""
+    what = f"{messages} messages of made-up customers to {NAME}; stand-ins answer for the language models"
+    _tell(*_event(what), json=json, out=out)
+
+
+def _event(what: str) -> tuple[str, dict[str, Any]]:
+    """Something besides trips and summary, as a line and as a record."""
+    return f"[simulated] ── {what} ──", {"type": "event", "simulated": True, "what": what}
+
+
+def _tell(text: str, record: dict[str, Any], *, json: bool, out: TextIO) -> None:
+    print(to_json(record) if json else text, file=out, flush=True)
 
 
 class Figures(BaseModel):
@@ -57,7 +73,7 @@ class Summary(BaseModel):
     replied_to_sent: Figures | None
     prompt_tokens: int
     completion_tokens: int
-    cost_usd: Decimal
+    cost_usd: float
     unpriced: int
     problems: list[str]
 
@@ -103,7 +119,7 @@ class Run:
                 self._tell_trips(connection, written)
                 through = finished and len(self._told) == len(written)
                 if news := self._outage.step(len(written), through):
-                    self._say(f"[simulated] ── {news} ──", {"type": "event", "simulated": True, "what": news})
+                    self._say(*_event(news))
                 if through:
                     break
                 if finished and deadline == float("inf"):
@@ -122,9 +138,7 @@ class Run:
                 self._say(line(trip), trip.model_dump(mode="json"))
 
     def _say(self, text: str, record: dict[str, Any]) -> None:
-        from engine.database.connection import to_json
-
-        print(to_json(record) if self._json else text, file=self._out, flush=True)
+        _tell(text, record, json=self._json, out=self._out)
 
     def _sum_up(self, connection: psycopg.Connection[Any], written: Sequence[Written]) -> Summary:
         """Everything once more, since a message that was through may have been sent again."""
@@ -153,7 +167,7 @@ class Run:
             replied_to_sent=_percentiles(trip.replied_to_sent_ms for trip in heads),
             prompt_tokens=sum(trip.prompt_tokens or 0 for trip in heads),
             completion_tokens=sum(trip.completion_tokens or 0 for trip in heads),
-            cost_usd=sum((trip.cost_usd or Decimal() for trip in heads), Decimal()),
+            cost_usd=round(sum(trip.cost_usd or 0.0 for trip in heads), 6),
             unpriced=sum(trip.cost_usd is None for trip in heads),
             problems=problems,
         )
@@ -161,7 +175,9 @@ class Run:
     def _order_problems(self, connection: psycopg.Connection[Any]) -> Iterator[str]:
         """Customers must get answers in the order of what they answer."""
         answers = dict(
-            connection.execute("SELECT id, in_reply_to FROM et_messages WHERE in_reply_to IS NOT NULL").fetchall()
+            connection.execute(
+                "SELECT id, in_reply_to FROM et_messages WHERE in_reply_to IS NOT NULL"
+            ).fetchall()
         )
         last: dict[str, int] = {}
         for arrival in self._demo.channel.arrivals():

@@ -112,7 +112,9 @@ class _Inventor:
         thread.claims += 1
         self._close(thread, burst, result, ended_at)
         for message in new:
-            thread.said.insert(0, Said(0, "customer", readable(message.text, message.kind), message.created_at))
+            thread.said.insert(
+                0, Said(0, "customer", readable(message.text, message.kind), message.created_at)
+            )
         if result.outcome is TurnOutcome.REPLIED:
             reply = self._reply(thread, burst[0], result, ended_at)
             self._record(burst, reply, result, ended_at)
@@ -132,7 +134,9 @@ class _Inventor:
         self._past.messages += burst
         return burst
 
-    def _close(self, thread: PastThread, burst: list[PastMessage], result: TurnResult, ended_at: datetime) -> None:
+    def _close(
+        self, thread: PastThread, burst: list[PastMessage], result: TurnResult, ended_at: datetime
+    ) -> None:
         replied = result.outcome is TurnOutcome.REPLIED
         for message in burst:
             message.head = message.head if replied else None

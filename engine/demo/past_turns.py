@@ -29,7 +29,13 @@ class PastAgent:
         self._canary = canary_of(agent_id, bistro.VERSION, bistro.PROMPT)
 
     def turn(
-        self, customer: str, history: Sequence[Said], new: Sequence[NewMessage], now: datetime, *, after_human: bool
+        self,
+        customer: str,
+        history: Sequence[Said],
+        new: Sequence[NewMessage],
+        now: datetime,
+        *,
+        after_human: bool,
     ) -> TurnResult:
         """What became of new messages at `now`. `history` is newest first."""
         texts = [readable(message.text, message.kind) for message in new]

@@ -80,6 +80,24 @@ class Persona:
     """May start another conversation later."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How customers take their time, in seconds: least and most."""
+
+    typing: tuple[float, float] = (0.3, 0.9)
+    """Between the messages of a burst; shorter than the quiet window, or it is none."""
+    thinking: tuple[float, float] = (2.0, 7.0)
+    """Between an answer and the next message."""
+    reading: tuple[float, float] = (0.8, 6.0)
+    """Until an answer is read."""
+    patience: float = 45.0
+    """Until somebody who got no answer writes on, the first time."""
+    hope: float = 20.0
+    """The same, once they have waited in vain, or where only a person may answer."""
+    readers: float = 0.8
+    """Share of those who send read receipts."""
+
+
 def _say(text: str | None, fate: Fate = REPLIED, kind: str = "text") -> Saying:
     return (Line(text, fate, kind),)
 
@@ -94,11 +112,23 @@ _QUESTIONS = (
     ("Where can I park near you?", "Thank you, and is there a tram?"),
     ("Do you sell gift vouchers?", "How much do they cost at least?"),
     ("Is my order {order} on its way?", "OK, I will pick up the rest tomorrow."),
-    ("We are nine people on Saturday, do you have seats for us?", "Then two tables of the same price, please."),
+    (
+        "We are nine people on Saturday, do you have seats for us?",
+        "Then two tables of the same price, please.",
+    ),
     ("What is in the tasting menu?", "How much is it with wine?"),
     ("Can I bring my dog?", "He is a small one, promised. Under the table?"),
 )
-_TERSE = ("open now?", "price lunch?", "table 2, 19h", "where r u", "vegan?", "order {order}?", "menu", "voucher?")
+_TERSE = (
+    "open now?",
+    "price lunch?",
+    "table 2, 19h",
+    "where r u",
+    "vegan?",
+    "order {order}?",
+    "menu",
+    "voucher?",
+)
 _THANKS = ("Thank you, that helps!", "Perfect, thanks a lot.", "Lovely, see you then!", "Great, cheers!")
 _BURSTS = (
     ("hi!!", "quick question", "do you do takeaway?"),

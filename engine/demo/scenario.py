@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import psycopg
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from engine.demo import bistro
 from engine.demo.channel_far_end import ChannelFarEnd
-from engine.demo.customers import Customers, Manners
+from engine.demo.customers import Customers
 from engine.demo.far_end import FarEnd, Reply, Script
 from engine.demo.faults import Fault, Faults
-from engine.demo.headless import Run
+from engine.demo.headless import Run, announce
 from engine.demo.history import write_history
-from engine.demo.personas import Conversation, Town
+from engine.demo.personas import Conversation, Manners, Town
 from engine.model import SwitchboardError
 from engine.settings import Settings
 from engine.supervisor import Database, Engine, migrate
@@ -61,7 +62,7 @@ class Tempo:
 PLEASANT = Tempo()
 """For watching."""
 QUICK = Tempo(
-    pace=5.0,
+    pace=4.0,
     quiet=(0.4, 2.0),
     model=(0.02, 0.12),
     delivered_after=0.05,
@@ -153,8 +154,10 @@ class Demo:
         if not self._keep:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._start_far_ends(undo)
-        self.settings = self._settings()
-        self.database = undo.enter_context(Database.open(self.settings))
+        settings = self._settings()
+        self.database = undo.enter_context(Database.open(settings))
+        # Whoever opens the settings again attaches to the server, and does not stop it by leaving.
+        self.settings = settings.model_copy(update={"database_url": SecretStr(self.database.dsn)})
         self._furnish()
         self.engine = Engine(self.settings, self.database, simulated=True, drain_seconds=DRAIN_SECONDS)
         self.customers = Customers(
@@ -199,6 +202,7 @@ class Demo:
             "http_enabled": self._http,
             "http_port": 0,
             "poll_seconds": 1.0,
+            "lease_seconds": 15.0,
             "send_timeout_seconds": 10.0,
             "retry_base_seconds": 0.5,
             "retry_cap_seconds": 10.0,
@@ -223,15 +227,14 @@ class Demo:
                 write_history(connection, random.Random(self._seed))
 
 
-def run_headless(
-    messages: int, *, json: bool, out: TextIO, faults: Sequence[str] = (), seed: int = 7
-) -> int:
+def run_headless(messages: int, *, json: bool, out: TextIO, faults: Sequence[str] = (), seed: int = 7) -> int:
     """Have customers write so many messages, tell the trip of each, and sum up; returns the exit code.
 
     0 only if every message is where it belongs. Besides the outage of UniAPI that every run has, `faults`
     (their keys) are on from the start. With `json`, each line is an object, the last one the summary.
     Where log lines go is the caller's to say. Raises SwitchboardError when it cannot start.
     """
+    announce(messages, json=json, out=out)
     plan = Town(random.Random(seed)).plan(messages)
     with Demo(seed=seed, tempo=QUICK, plan=plan, history=False, http=False) as demo:
         for key in faults:

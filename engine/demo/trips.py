@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Literal
 
 import psycopg
@@ -65,7 +64,7 @@ class DemoTrip(BaseModel):
     replied_to_sent_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    cost_usd: Decimal | None = None
+    cost_usd: float | None = None
     """At list price; None is unknown. Of a burst, its first message has it."""
     outcome: str | None = None
     """Of the send."""
@@ -84,7 +83,9 @@ class DemoTrip(BaseModel):
         return self.reason or self.status if self.status == InboundStatus.HUMAN_TAKEOVER else self.status
 
 
-def read_trips(connection: psycopg.Connection[Any], written: Sequence[Written]) -> list[tuple[DemoTrip, bool]]:
+def read_trips(
+    connection: psycopg.Connection[Any], written: Sequence[Written]
+) -> list[tuple[DemoTrip, bool]]:
     """The trips of these messages, and whether each is through. One without a row is left out."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -111,7 +112,6 @@ def _trip(message: Written, rows: list[dict[str, Any]]) -> DemoTrip:
     row = rows[0]
     reply = row["reply"] or {}
     counted = reply if row["turn_head_id"] is None else {}
-    cost = counted.get("llm_estimated_cost_usd")
     trip = DemoTrip(
         id=message.id,
         thread_id=row["thread_id"],
@@ -129,7 +129,7 @@ def _trip(message: Written, rows: list[dict[str, Any]]) -> DemoTrip:
         replied_to_sent_ms=_ms(row["replied_at"], row["sent_at"]),
         prompt_tokens=counted.get("llm_prompt_tokens"),
         completion_tokens=counted.get("llm_completion_tokens"),
-        cost_usd=None if cost is None else Decimal(str(cost)),
+        cost_usd=counted.get("llm_estimated_cost_usd"),
         outcome=row["outcome"],
     )
     if len(rows) > 1:
@@ -209,6 +209,6 @@ def _figures(trip: DemoTrip) -> str:
     return f"{trip.prompt_tokens}+{trip.completion_tokens} tokens  {usd(trip.cost_usd)}"
 
 
-def usd(amount: Decimal | None) -> str:
+def usd(amount: float | None) -> str:
     """An amount with the digits that single answers need."""
     return "unpriced" if amount is None else f"${amount:.6f}"

@@ -20,13 +20,16 @@ from engine.channels.registry import build_channels
 from engine.database.connection import Connection, DatabaseError, connect
 from engine.database.handle import Database
 from engine.llm.router import Router, build_router
-from engine.model import ComponentHealth, SwitchboardError
+from engine.llm.routing import DEFAULT_ROUTING, Route, RoutingConfig
+from engine.model import ComponentHealth, LLMMessage, SwitchboardError
 from engine.observe.doctor_database import Check as Check
 from engine.observe.doctor_database import State, database_checks, skipped
 from engine.settings import Settings, SettingsError, config_file
 from engine.text import one_line
 
-PROBE_SECONDS = 12.0
+ANSWER_SECONDS = 15.0
+"""For a provider's answer."""
+QUESTION = (LLMMessage(role="user", content="Answer with the single word: ok"),)
 
 
 class Examination(BaseModel):
@@ -103,27 +106,42 @@ async def _database(settings: Settings) -> AsyncIterator[tuple[Database, Connect
 
 
 async def _providers(router: Router) -> list[Check]:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await router.probe()
-    except TimeoutError:
-        pass  # the one that did not answer stays `unknown`
-    health = router.health()
-    answered = any(component.state in ("up", "degraded") for component in health)
-    return [_provider(component, optional=answered or component.name != "uniapi") for component in health]
+    """One short question to each provider with a key; only an answer proves key, account and model."""
+    checks = await asyncio.gather(*(_provider(router, component) for component in router.health()))
+    if any(check.state == "ok" for check in checks):
+        for check in checks:
+            if check.state == "fail":
+                check.state = "warn"  # the other one answers
+    return list(checks)
 
 
-def _provider(component: ComponentHealth, *, optional: bool) -> Check:
-    name = f"{component.name.upper()}_API_KEY"
-    if component.state == "unconfigured" and component.name != "uniapi":
-        return Check(name=name, state="skip", what="not set: there is no fallback")
-    blocker = component.blocker
-    remedy = blocker.remedy if blocker else "Check the network, and see the provider's status page."
-    check = _component(component, remedy)
-    check.name = name
-    if check.state == "fail" and optional:
-        check.state = "warn"
-    return check
+async def _provider(router: Router, component: ComponentHealth) -> Check:
+    provider = component.name
+    name = f"{provider.upper()}_API_KEY"
+    if component.state == "unconfigured":
+        if provider != "uniapi":
+            return Check(name=name, state="skip", what="not set: there is no fallback")
+        return Check(name=name, state="fail", what=component.detail, remedy=f"Set {name} to a valid API key.")
+    route = _route_of(router, provider)
+    deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
+    routing = RoutingConfig(default=[route])
+    result = await router.complete("doctor", QUESTION, deadline=deadline, routing=routing)
+    if result.text is not None:
+        ms = result.attempts[-1].latency_ms
+        return Check(name=name, state="ok", what=one_line(f"{route.model} answers in {ms} ms"))
+    told = next(c for c in router.health() if c.name == provider).blocker
+    remedy = (
+        told.remedy if told else f"Check the network, the route {provider}/{route.model}, and the provider."
+    )
+    what = f"{route.model} does not answer ({result.failure}): {result.error}"
+    return Check(name=name, state="fail", what=one_line(what), remedy=one_line(remedy))
+
+
+def _route_of(router: Router, provider: str) -> Route:
+    """The first route in force through this provider, else the default one."""
+    routing = router.routing
+    routes = [*routing.default, *(route for routes in routing.tasks.values() for route in routes)]
+    return next(route for route in [*routes, *DEFAULT_ROUTING.default] if route.provider == provider)
 
 
 async def _channels(settings: Settings) -> list[Check]:
@@ -147,7 +165,7 @@ def _component(component: ComponentHealth, remedy: str) -> Check:
     blocker = component.blocker
     said = blocker.what if blocker else component.detail or component.state
     return Check(
-        name=f"{component.kind} {component.name}" if component.kind == "channel" else component.name,
+        name=f"channel {component.name}",
         state=state,
         what=one_line(f"{said}{' (simulated)' if component.simulated else ''}"),
         remedy=None if state == "ok" else remedy,

@@ -24,8 +24,8 @@ __all__ = ["Beat", "Database", "DatabaseError", "Feed", "Pool"]
 CHANNELS = ("et_inbound", "et_outbound", "et_settings")
 POOL_SIZE = 3
 EVERY_SECONDS = 1.0
-CALM_SECONDS = 0.4
-"""Polls woken by NOTIFY are at least this far apart."""
+CALM_SECONDS = 0.9
+"""Looks are at least this far apart, however often they are woken."""
 AGAIN_SECONDS = 1.0
 """Between two tries to reach a database that went away."""
 

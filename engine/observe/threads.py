@@ -82,6 +82,8 @@ class Said:
     queue_id: int | None = None
     outcome: str | None = None
     error: str | None = None
+    operator: str | None = None
+    """Who wrote it at a console."""
     model: str | None = None
     in_reply_to: int | None = None
     sent_at: datetime | None = None
@@ -143,4 +145,3 @@ async def thread_draft(pool: Pool, thread_id: int) -> Draft | None:
     async with pool.connection() as connection:
         found = await fetch(connection, "thread_draft", thread_id)
         return Draft(**found[0]) if found else None
-

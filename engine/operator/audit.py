@@ -154,7 +154,11 @@ def _explained(error: psycopg.Error) -> SwitchboardError:
         return Refused(
             f"The database refuses it: {said}.", "Look at the record again and choose another act."
         )
-    return Uncertain(f"The database gave an error: {said}.", "Look whether the act was done, then try again.")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return Uncertain(f"The database broke off: {said}.", "Look whether the act was done, then try again.")
+    return Refused(
+        f"The database refuses it: {said}.", "Look at the record again, and report it if it persists."
+    )
 
 
 def _system_user() -> str:

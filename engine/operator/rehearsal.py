@@ -154,14 +154,14 @@ class Rehearsal:
             claim = claim_of(loaded[0])
             burst = await rows(
                 connection,
-                """SELECT id, text_content AS text, raw_payload->>'kind' AS kind,
+                """SELECT id, left(text_content, 20000) AS text, raw_payload->>'kind' AS kind,
                           created_at::timestamptz AS created_at
                      FROM et_messages
-                    WHERE thread_id = %s AND turn_head_id = %s AND direction = 'inbound' ORDER BY id""",
+                    WHERE thread_id = %s AND direction = 'inbound' AND %s IN (id, turn_head_id) ORDER BY id""",
                 claim.thread_id,
                 claim.head_id,
             )
-        return claim.extended([NewMessage(**row) for row in burst])
+        return replace(claim, messages=tuple(NewMessage(**row) for row in burst))
 
     async def _vary(self, agent: Any) -> Any:
         variant = self._variant

@@ -14,6 +14,8 @@ known AS MATERIALIZED (
         ON m.channel = d.channel AND m.direction = 'outbound'
        AND ((d.provider_message_id IS NOT NULL AND m.provider_message_id = d.provider_message_id)
             OR m.id = d.message_id)
+      LEFT JOIN et_outbound_queue q ON q.message_id = m.id
+     WHERE q.status IS DISTINCT FROM 'processing'  -- the send's own answer is recorded first
      ORDER BY d.n, m.id
 ),
 news AS MATERIALIZED (
@@ -54,8 +56,10 @@ mirrored AS (
      WHERE m.id = n.found
 ),
 waiting AS (
-    INSERT INTO et_pending_receipts (channel, account, provider_message_id, status, happened_at, error)
-    SELECT d.channel, coalesce(d.account, 'default'), d.provider_message_id, d.status, d.happened_at, d.error
+    INSERT INTO et_pending_receipts (
+           channel, account, provider_message_id, message_id, status, happened_at, error)
+    SELECT d.channel, coalesce(d.account, 'default'), d.provider_message_id, d.message_id, d.status,
+           d.happened_at, d.error
       FROM d WHERE d.provider_message_id IS NOT NULL AND d.n NOT IN (SELECT n FROM known)
 )
 SELECT found FROM news

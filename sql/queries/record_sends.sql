@@ -27,7 +27,7 @@ recorded AS (
 mirrored AS (
     UPDATE et_messages m
        SET delivery_status = r.status,
-           provider_message_id = r.provider_message_id,
+           provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
            send_started_at = r.send_started_at,
            sent_at = CASE WHEN r.status IN ('sent', 'accepted') THEN now() ELSE m.sent_at END,
            reason = CASE WHEN r.status = 'failed' THEN r.outcome || coalesce('.' || r.error_class, '') END,

@@ -11,21 +11,22 @@ from tests.support.rows import connect
 INSTALL = """
 CREATE TABLE journal (
     id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL,
-    row_id bigint NOT NULL, thread_id bigint, before text, after text, author text);
+    row_id bigint NOT NULL, thread_id bigint, before text, after text, author text,
+    engine text);
 
 CREATE FUNCTION journal_message() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO journal (what, row_id, thread_id, before, after, author)
+    INSERT INTO journal (what, row_id, thread_id, before, after, author, engine)
     VALUES (NEW.direction, NEW.id, NEW.thread_id, CASE TG_OP WHEN 'UPDATE' THEN OLD.delivery_status END,
-            NEW.delivery_status, NEW.author);
+            NEW.delivery_status, NEW.author, NEW.claimed_by);
     RETURN NULL; END $$;
 CREATE FUNCTION journal_send() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO journal (what, row_id, thread_id, before, after, author)
+    INSERT INTO journal (what, row_id, thread_id, before, after, author, engine)
     VALUES ('send', NEW.message_id, NEW.thread_id, CASE TG_OP WHEN 'UPDATE' THEN OLD.status END, NEW.status,
-            NEW.author);
+            NEW.author, NEW.claimed_by);
     RETURN NULL; END $$;
 CREATE FUNCTION journal_start() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO journal (what, row_id, thread_id, author)
-    VALUES ('start', NEW.message_id, NEW.thread_id, NEW.author);
+    INSERT INTO journal (what, row_id, thread_id, author, engine)
+    VALUES ('start', NEW.message_id, NEW.thread_id, NEW.author, NEW.claimed_by);
     RETURN NULL; END $$;
 CREATE FUNCTION journal_owner() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO journal (what, row_id, thread_id, before, after)

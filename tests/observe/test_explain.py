@@ -103,11 +103,11 @@ async def test_an_earlier_message_is_being_answered(w: World) -> None:
 async def test_a_retry_is_waited_for(w: World) -> None:
     message_id = await w.insert()
     await w.complete(await w.claim_one(), TurnOutcome.RETRY, reason="llm.rate", error="slow\x1b[2J down")
-    await w.query("UPDATE et_threads SET due_at = now() + interval '40 seconds'")
+    await w.query("UPDATE et_threads SET due_at = now() + interval '40 minutes'")
     sentence = await why(w, message_id)
-    assert sentence.startswith("Attempt 1 failed (llm.rate: slow␛[2J down), and it is tried again in 4"), (
-        sentence
-    )
+    assert sentence.startswith(
+        "Attempt 1 failed (llm.rate: slow␛[2J down), and it is tried again in 40 min."
+    ), sentence
 
 
 async def test_others_come_first(w: World) -> None:
@@ -146,7 +146,7 @@ async def test_it_waits_for_the_person(w: World) -> None:
 async def test_it_is_being_answered(w: World) -> None:
     message_id = await w.insert()
     await w.claim_one()
-    assert (await why(w, message_id)).startswith("The AI is answering it right now (attempt 1, for 0")
+    assert (await why(w, message_id)).startswith("The AI is answering it right now (attempt 1, for ")
     await w.query("UPDATE et_messages SET claimed_at = now() - interval '5 minutes'")
     assert "unusually long" in await why(w, message_id)
     await w.query("UPDATE et_messages SET lease_until = now() - interval '1 second'")
@@ -171,13 +171,13 @@ async def test_how_far_the_reply_came(w: World) -> None:
     send = await w.claim_send()
     await w.start(send)
     assert await why(w, message_id) == f"{name}, which is being sent right now."
-    await w.record(send, "retry_scheduled", error="busy", retry_seconds=50.0)
-    assert f"{name}, but sending it failed (busy); it is tried again in 5" in await why(w, message_id)
+    await w.record(send, "retry_scheduled", error="busy", retry_seconds=3000.0)
+    assert f"{name}, but sending it failed (busy); it is tried again in 50 min." in await why(w, message_id)
     await w.promote()
     send = await w.claim_send()
     await w.start(send)
     await w.record(send, "sent", "confirmed", provider_message_id="x")
-    assert await why(w, message_id) == f"{name}, sent 0.0 s ago."
+    assert (await why(w, message_id)).startswith(f"{name}, sent ")
     await w.query(
         "UPDATE et_messages SET delivered_at = now() - interval '5 minutes' WHERE id = %s", done.reply_id
     )
@@ -228,7 +228,7 @@ async def test_taken_over_by_an_operator(w: World) -> None:
     sentence = await why(w, message_id)
     assert "kept as a draft; nobody has replied yet." in sentence
     await send_reply(w.pool, ANNA, claim.thread_id, "I am here")
-    assert "A person replied 0.0 s ago" in await why(w, message_id)
+    assert (await why(w, message_id)).startswith("A person replied ")
     assert "which is on its way" in await why(w, message_id)
 
 

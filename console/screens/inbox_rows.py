@@ -1,0 +1,157 @@
+"""A conversation in the inbox's list: two lines.
+
+    ● Anna Berger                      12m      who waits, how long
+      ◆ you 40m ↺ 28m · Where is my order?      who answers, since when, until when; the last words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from console.clock import Clock
+from console.sanitise import cell
+from console.widgets.arranged_list import ArrangedList
+from console.widgets.lines import fit
+from console.words import BAD, BUSY, GOOD, MUTED, STRONG, WARN, Look
+
+if TYPE_CHECKING:
+    from engine.observe.threads import ThreadRow
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A conversation as the list shows it; what the clock changes is in it as text, so that only changes draw."""
+
+    row: ThreadRow
+    mine: bool
+    wanting: bool
+    """A person should look at it."""
+    writing: bool
+    """A text for it lies in the composer."""
+    waits: str
+    since: str
+    back: str
+    window: str
+    at: str
+
+
+def rough(seconds: float | None) -> str:
+    """A span in its largest unit: now, 12m, 3h, 2d. It changes rarely enough for a list."""
+    if seconds is None:
+        return ""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return "now"
+
+
+def moment(clock: Clock, at: datetime | None) -> str:
+    """Today's time to the minute, else the day."""
+    if at is None:
+        return ""
+    local, today = clock.local(at), clock.local(clock.now())
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local.day} {local:%b}"
+
+
+def remaining(clock: Clock, until: datetime | None) -> float | None:
+    """Seconds from now until then; below zero when it is past."""
+    return None if until is None else (until - clock.now()).total_seconds()
+
+
+def left(seconds: float | None) -> str:
+    """A countdown in its largest unit, rounded up: 28m, 3h, 0."""
+    if seconds is None:
+        return ""
+    if seconds <= 0:
+        return "0"
+    for size, unit in ((86_400, "d"), (3600, "h")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{-int(-seconds // 60)}m"
+
+
+def shown(row: ThreadRow, clock: Clock, me: str, *, wanting: bool = False, writing: bool = False) -> Shown:
+    """`row` at this moment, for the operator `me`."""
+    window = remaining(clock, row.window_until)
+    return Shown(
+        row=row,
+        mine=row.owner == "human" and row.operator == me,
+        wanting=wanting and row.waiting,
+        writing=writing,
+        waits=rough(clock.age(row.waiting_since or row.last_inbound_at)) if row.waiting else "",
+        since=rough(clock.age(row.owner_since)) if row.owner == "human" else "",
+        back=left(remaining(clock, row.auto_release_at)),
+        window="closed" if window is not None and window <= 0 else left(window),
+        at=moment(clock, row.last_message_at),
+    )
+
+
+def mark(item: Shown) -> Look:
+    """Whether somebody waits, and for whom."""
+    row = item.row
+    if item.wanting:
+        return Look("✗", "error", BAD) if row.last_status == "inbound_error" else Look("●", "waits", WARN)
+    if row.owner == "human":
+        return Look("◆", "person", MUTED)
+    if row.thinking:
+        return Look("◐", "thinking", BUSY)
+    return Look("○", "waiting", "") if row.waiting else Look("✓", "answered", MUTED)
+
+
+class ThreadList(ArrangedList[Shown]):
+    """Conversations."""
+
+    HEIGHT = 2
+
+    def __init__(self) -> None:
+        super().__init__(lambda item: item.row.id, id="threads")
+
+    def draw(self, row: Shown, width: int) -> Sequence[Content]:
+        look, thread = mark(row), row.row
+        right = Content.styled(row.waits, look.style) if row.waits else Content.styled(row.at, MUTED)
+        name = cell(thread.who or thread.address or f"thread {thread.id}", STRONG if row.wanting else "", 60)
+        room = max(1, width - 4 - right.cell_length)
+        return [
+            Content.assemble((f"{look.glyph} ", look.style), fit(name, room), " ", right, " "),
+            fit(Content.assemble("  ", owner(row), countdowns(row), last_words(row)), width),
+        ]
+
+
+def owner(item: Shown) -> Content:
+    """Who answers, and since when."""
+    row = item.row
+    if row.owner != "human":
+        return Content.styled("AI", MUTED)
+    if row.operator is None:
+        return Content.assemble(("◆ nobody yet", WARN), (f" {item.since}", MUTED))
+    name = Content("you") if item.mine else cell(row.operator, "", 12)
+    return Content.assemble(("◆ ", GOOD if item.mine else ""), name, (f" {item.since}", MUTED))
+
+
+def countdowns(item: Shown) -> Content:
+    """When the AI answers again by itself, and how long the channel takes an answer."""
+    parts = []
+    if item.back:
+        parts.append(Content.styled(f" ↺ {item.back}", MUTED))
+    if item.window == "closed":
+        parts.append(Content.styled(" ⧗ closed", BAD))
+    elif item.window:
+        parts.append(Content.styled(f" ⧗ {item.window}", WARN if item.window.endswith("m") else MUTED))
+    return Content("").join(parts)
+
+
+def last_words(item: Shown) -> Content:
+    """What was said last, or written and not sent."""
+    row = item.row
+    if item.writing:
+        return Content.styled(" · ✎ you are writing", WARN)
+    said = {"ai": "AI: ", "human": "you: " if item.mine else "we: "}.get(row.last_author or "", "")
+    if row.owner != "human" and said == "AI: ":
+        said = ""
+    text = cell(row.last_text, MUTED) if row.last_text else Content.styled(f"({row.last_kind or 'empty'})", MUTED)
+    return Content.assemble((f" · {said}", MUTED), text)

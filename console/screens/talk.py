@@ -1,0 +1,190 @@
+"""What is said in a conversation, as entries of a transcript, and what its head says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from console.clock import Clock
+from console.sanitise import cell, foreign
+from console.screens.inbox_rows import left, moment, remaining, rough
+from console.widgets.lines import Line
+from console.widgets.transcript import Entry
+from console.words import BAD, BUSY, GOOD, INBOUND, KEY, MUTED, STRONG, WARN, Look, look
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from engine.observe.threads import Draft, Said, ThreadRow
+
+BURST_SECONDS = 90
+"""A customer's messages this close to each other share a head line."""
+UNANSWERED = ("received", "inbound_processing", "inbound_error", "inbound_human_takeover")
+
+
+def keys(*pairs: tuple[str, str]) -> Content:
+    """Keys and what they do."""
+    return Content.assemble(*(part for key, does in pairs for part in ((key, KEY), (f" {does}  ", MUTED))))
+
+
+def head(row: ThreadRow, clock: Clock, me: str) -> list[Line]:
+    """Who it is with, and who answers until when."""
+    account = "" if row.account == "default" else f"/{row.account}"
+    address = "" if row.address == row.who else f"  {row.address}"
+    who = Content.assemble(
+        cell(row.who or row.address or "nobody known", STRONG, 60),
+        cell(address, MUTED, 60),
+        cell(f"  {row.channel}{account} · thread {row.id}", MUTED),
+        ("  ⊘ asked not to be written to" if row.opted_out_at else "", BAD),
+    )
+    return [Line(who), Line(Content.assemble(_owner(row, clock, me), _timer(row, clock), window(row, clock)))]
+
+
+def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
+    since = rough(clock.age(row.owner_since))
+    for_ = "since just now" if since == "now" else f"since {since}"
+    if row.owner == "human":
+        if row.operator is None:
+            return Content.assemble(("● Waits for a person ", WARN), (for_, MUTED))
+        if row.operator == me:
+            return Content.assemble(("◆ You answer ", GOOD), (for_, MUTED))
+        return Content.assemble("◆ ", cell(row.operator, "", 24), (f" answers {for_}", MUTED))
+    if row.thinking:
+        return Content.styled("◐ The AI is writing an answer", BUSY)
+    if row.waiting and row.due_at is None:
+        return Content.styled("✗ The AI gave no answer, and nobody else does", BAD)
+    return Content.styled("The AI answers", MUTED)
+
+
+def _timer(row: ThreadRow, clock: Clock) -> Content:
+    if row.owner != "human":
+        return Content("")
+    if row.auto_release_at is None:
+        return Content.styled(" · stays with people until handed back", MUTED)
+    seconds = remaining(clock, row.auto_release_at) or 0
+    short = seconds < 300
+    return Content.assemble(
+        (" · back to the AI in ", MUTED), (f"↺ {left(seconds)}" if seconds > 0 else "a moment", WARN if short else "")
+    )
+
+
+def window(row: ThreadRow, clock: Clock) -> Content:
+    """How long the channel still takes an answer."""
+    seconds = remaining(clock, row.window_until)
+    if seconds is None:
+        return Content("")
+    if seconds <= 0:
+        return Content.styled(" · ⧗ window closed", BAD)
+    return Content.assemble((" · window ", MUTED), (f"⧗ {left(seconds)}", WARN if seconds < 7200 else ""))
+
+
+def why_not_write(row: ThreadRow, clock: Clock, draft: Draft | None) -> str | None:
+    """Why a person cannot write to this customer now; `draft` is the one that is being accepted."""
+    seconds = remaining(clock, row.window_until)
+    if seconds is not None and seconds <= 0:
+        return "The channel's 24 h window is closed: it takes an answer again when the customer has written."
+    if row.owner != "human" and (draft is None or draft.reason != "suggested"):
+        return "The AI answers this conversation; t takes it over."
+    return None
+
+
+def entries(
+    said: Iterable[Said], draft: Draft | None, clock: Clock, me: str, *, who: str, begins: bool
+) -> tuple[Entry, ...]:
+    """The transcript. `begins` says that nothing was said before."""
+    found: list[Entry] = []
+    if begins:
+        found.append(Entry("begin", Content.styled("The conversation begins here.", MUTED), gutter=" "))
+    before: Said | None = None
+    for item in said:
+        if before is None or clock.local(before.at).date() != clock.local(item.at).date():
+            found.append(_day(item.at, clock))
+            before = None
+        found.append(_note(item, clock) if item.kind == "note" else _message(item, before, clock, me, who))
+        before = item
+    if draft is not None:
+        found.append(_draft(draft, clock))
+    return tuple(found)
+
+
+def _day(at: datetime, clock: Clock) -> Entry:
+    local = clock.local(at)
+    today = local.date() == clock.local(clock.now()).date()
+    day = "today" if today else f"{local:%A} {local.day} {local:%B %Y}"
+    return Entry(("day", local.date()), Content(""), Content.styled(f"── {day} ──", MUTED), gutter=" ")
+
+
+def _message(item: Said, before: Said | None, clock: Clock, me: str, who: str) -> Entry:
+    key = ("message", item.id)
+    body = _body(item)
+    if item.direction == "inbound":
+        waits = _unanswered(item)
+        if before and before.direction == "inbound" and (item.at - before.at).total_seconds() < BURST_SECONDS:
+            return Entry(key, Content.assemble(body, "  ", waits) if waits else body, target=key)
+        name = Content.assemble(cell(who, STRONG, 40), (f"  {moment_of(item, clock)}", MUTED))
+        return Entry(key, body, name, waits, target=key)
+    mine = item.author == "human"
+    writer = "AI" if not mine else "you" if item.operator == me else item.operator or "a person"
+    name = Content.assemble(
+        cell(writer, STRONG, 24),
+        cell(f" · {item.model}" if item.model else "", MUTED, 40),
+        (f"  {moment_of(item, clock)}", MUTED),
+    )
+    state = sending(item)
+    if item.error and item.status in ("failed", "retry_scheduled"):
+        body = Content.assemble(body, "\n", cell(f"↳ {item.error}", state.style))
+    told = Content.styled(f"{state.glyph} {state.word}", state.style)
+    return Entry(key, body, name, told, style=GOOD if mine else BUSY, target=key)
+
+
+def _body(item: Said) -> Content:
+    if item.text:
+        text = foreign(item.text)
+        if item.media and item.media != "text":
+            return Content.assemble(cell(f"[{item.media}] ", MUTED, 30), text)
+        return text
+    return cell(f"[{item.media or 'empty'}]", MUTED, 30)
+
+
+def moment_of(item: Said, clock: Clock) -> str:
+    """Its time of day; days have a line of their own."""
+    return f"{clock.local(item.at):%H:%M}"
+
+
+def _unanswered(item: Said) -> Content | None:
+    """Of a customer's message that has no answer of the AI: why."""
+    if item.status not in UNANSWERED:
+        return None
+    state = INBOUND[item.status]
+    word = {"inbound_human_takeover": "for a person"}.get(item.status, state.word)
+    reason = f" · {item.reason}" if item.reason and item.status == "inbound_error" else ""
+    return Content.assemble((f"{state.glyph} {word}", state.style), cell(reason, MUTED, 40))
+
+
+def sending(item: Said) -> Look:
+    """How far a message to the customer has come."""
+    if item.read_at:
+        return Look("✓✓", "read", GOOD)
+    if item.delivered_at:
+        return Look("✓✓", "delivered", MUTED)
+    found = look(item.status or "", item.outcome)
+    return Look(found.glyph, found.word, MUTED) if item.status in ("sent", "accepted") else found
+
+
+def _note(item: Said, clock: Clock) -> Entry:
+    name = Content.assemble(
+        ("✎ note ", WARN), cell(item.author, MUTED, 24), (f"  {moment_of(item, clock)}", MUTED)
+    )
+    return Entry(("note", item.id), foreign(item.text), name, gutter="┊", style=WARN, target=("note", item.id))
+
+
+def _draft(draft: Draft, clock: Clock) -> Entry:
+    why = {"suggested": "it only suggests"}.get(draft.reason or "", draft.reason or draft.outcome)
+    name = Content.assemble(
+        ("AI draft, not sent", STRONG), cell(f" · {why}", MUTED, 40), (f"  {moment(clock, draft.finished_at)}", MUTED)
+    )
+    accept = Content.assemble(("a", KEY), (" accepts", MUTED))
+    key = ("draft", draft.turn_id)
+    return Entry(key, foreign(draft.text, MUTED), name, accept, gutter="╎", style=MUTED, target=key)
