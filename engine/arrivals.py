@@ -5,7 +5,7 @@ Only when this has committed does the far end hear that it was taken; until then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from engine.channels.base import Channel, Inbound, Parsed, ResolvingChannel
@@ -18,6 +18,9 @@ from engine.outbound.receipts import apply_receipts
 log = get_logger(__name__)
 RESOLVE_SECONDS = 2.0
 """The far end of a webhook waits for our answer meanwhile."""
+CURSOR_DAYS = 6
+"""After a week without news Telegram numbers its updates anew, perhaps below the offset kept here, which would
+throw them away unseen."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,19 @@ async def store_arrivals(
     """Store what came in through an account, and the offset to poll from next. Raises psycopg.Error."""
     inbounds = await _with_aliases(pool, channel, parsed.inbounds)
     async with transaction(pool) as connection:
-        tenant_id = await _tenant(connection, channel, next_offset)
+        tenants = await _tenants(connection, channel, (message.account for message in inbounds))
+        if next_offset is not None:
+            await _move_cursor(connection, channel, next_offset)
         theirs = [message for message in inbounds if not message.from_me]
-        stored = await store_inbound(connection, tenant_id=tenant_id, channel=channel.name, messages=theirs)
+        stored = 0
+        for account, tenant_id in tenants.items():
+            messages = [message for message in theirs if message.account == account]
+            if messages:
+                stored += await store_inbound(
+                    connection, tenant_id=tenant_id, channel=channel.name, messages=messages
+                )
         ours = [message for message in inbounds if message.from_me and message.by_api is not True]
-        phone = [await _from_phone(connection, tenant_id, channel, message) for message in ours]
+        phone = [await _from_phone(connection, tenants[one.account], channel, one) for one in ours]
         receipts = 0
         if parsed.receipts:
             receipts = await apply_receipts(connection, channel.name, parsed.receipts)
@@ -60,14 +71,14 @@ async def store_arrivals(
     return Arrived(stored, len(theirs) - stored, sum(phone), receipts, len(parsed.quarantined))
 
 
-async def poll_cursor(pool: Pool, channel: Channel) -> int | None:
-    """The offset an account is polled from next; None when it never was."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT poll_cursor FROM et_channel_accounts WHERE channel = %s AND account = %s",
-            [channel.name, channel.account],
-        )
-        row = await cursor.fetchone()
+async def poll_cursor(connection: Connection, channel: Channel) -> int | None:
+    """The offset an account is polled from next; None when there is none that still means anything."""
+    cursor = await connection.execute(
+        "SELECT poll_cursor FROM et_channel_accounts WHERE channel = %s AND account = %s"
+        "   AND poll_cursor_at > now() - make_interval(days => %s)",
+        [channel.name, channel.account, CURSOR_DAYS],
+    )
+    row = await cursor.fetchone()
     return row["poll_cursor"] if row else None
 
 
@@ -94,18 +105,37 @@ async def _known(pool: Pool, channel: Channel, address: str) -> bool:
         return await cursor.fetchone() is not None
 
 
-async def _tenant(connection: Connection, channel: Channel, next_offset: int | None) -> int:
-    """The account's tenant; an account that is new belongs to the first one. Moves its cursor on."""
+async def _tenants(connection: Connection, channel: Channel, accounts: Iterable[str]) -> dict[str, int]:
+    """The tenant of each account, the channel's own included; an account that is new belongs to the first.
+
+    One webhook may serve several accounts. Writes only what is new: every write wakes all engines.
+    """
+    names = sorted({channel.account, *accounts})
+    known = await _tenants_known(connection, channel, names)
+    if len(known) < len(names):
+        await connection.execute(
+            "INSERT INTO et_channel_accounts (channel, account) SELECT %s, unnest(%s::text[])"
+            " ON CONFLICT (channel, account) DO NOTHING",
+            [channel.name, [name for name in names if name not in known]],
+        )
+        known = await _tenants_known(connection, channel, names)
+    return known
+
+
+async def _tenants_known(connection: Connection, channel: Channel, names: list[str]) -> dict[str, int]:
     cursor = await connection.execute(
-        "INSERT INTO et_channel_accounts AS a (channel, account, poll_cursor) VALUES (%s, %s, %s)"
-        " ON CONFLICT (channel, account) DO UPDATE SET updated_at = now(),"
-        "    poll_cursor = greatest(a.poll_cursor, excluded.poll_cursor)"
-        " RETURNING tenant_id",
-        [channel.name, channel.account, next_offset],
+        "SELECT account, tenant_id FROM et_channel_accounts WHERE channel = %s AND account = ANY (%s)",
+        [channel.name, names],
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row["tenant_id"])
+    return {row["account"]: int(row["tenant_id"]) for row in await cursor.fetchall()}
+
+
+async def _move_cursor(connection: Connection, channel: Channel, next_offset: int) -> None:
+    await connection.execute(
+        "UPDATE et_channel_accounts SET poll_cursor = %s, poll_cursor_at = now(), updated_at = now()"
+        " WHERE channel = %s AND account = %s",
+        [next_offset, channel.name, channel.account],
+    )
 
 
 async def _from_phone(connection: Connection, tenant_id: int, channel: Channel, message: Inbound) -> bool:

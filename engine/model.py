@@ -285,6 +285,8 @@ class EngineSnapshot(BaseModel):
     llm: list[ComponentHealth] = Field(default_factory=list)
     channels: list[ComponentHealth] = Field(default_factory=list)
     blockers: list[Blocker] = Field(default_factory=list)
+    warnings: list[Blocker] = Field(default_factory=list)
+    """What a person should know, though it is in nobody's way."""
 
 
 class SwitchboardError(Exception):

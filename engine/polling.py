@@ -21,6 +21,8 @@ log = get_logger(__name__)
 POLL_SECONDS = 30.0
 TRY_LOCK_SECONDS = 5.0
 AFTER_TROUBLE_SECONDS = 3.0
+AFTER_NOTHING_SECONDS = 0.5
+"""Before the next poll when one brought nothing without waiting for it, as simple servers do."""
 
 
 class Poller:
@@ -41,6 +43,8 @@ class Poller:
                         await self._poll_while_locked(lock)
             except (DatabaseError, psycopg.Error, OSError) as error:
                 log.warning("poll.database", channel=self._name, error=str(error))
+            finally:
+                self.blocker = None  # whoever polls now knows better
             await asyncio.sleep(TRY_LOCK_SECONDS)
 
     async def _locked(self, lock: Connection) -> bool:
@@ -51,12 +55,12 @@ class Poller:
         return bool(row and row["ok"])
 
     async def _poll_while_locked(self, lock: Connection) -> None:
-        offset = await poll_cursor(self._pool, self._channel)
         while True:
-            await lock.execute("SELECT")  # raises once the lock is gone with its connection
             if self._blocked():
                 await asyncio.sleep(AFTER_TROUBLE_SECONDS)
                 continue
+            offset = await poll_cursor(lock, self._channel)  # raises once the lock is gone with its connection
+            asked = asyncio.get_running_loop().time()
             try:
                 polled = await self._channel.poll(offset, timeout=POLL_SECONDS)
             except PollError as error:
@@ -65,6 +69,7 @@ class Poller:
                 await asyncio.sleep(max(error.retry_after or 0.0, AFTER_TROUBLE_SECONDS))
                 continue
             self.blocker = None
-            if polled.next_offset is not None:
+            if polled.next_offset is not None and polled.next_offset != offset:
                 await store_arrivals(self._pool, self._channel, polled.parsed, next_offset=polled.next_offset)
-                offset = polled.next_offset
+            elif asyncio.get_running_loop().time() - asked < AFTER_NOTHING_SECONDS:
+                await asyncio.sleep(AFTER_NOTHING_SECONDS)

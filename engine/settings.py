@@ -108,6 +108,8 @@ class Settings(ChannelSettings):
     send_max_attempts: int = Field(6, ge=1, le=100)
     retry_base_seconds: Seconds = 2.0
     retry_cap_seconds: Seconds = 300.0
+    receipt_seconds: Seconds = 120.0
+    """A send that no receipt has confirmed after this long is warned of, on channels with receipts."""
 
     # The simulated channel
     simulator_base_url: str | None = Field(
@@ -230,6 +232,9 @@ def _first_problem(error: ValidationError) -> str:
     problems = []
     for item in error.errors(include_input=False, include_url=False):
         name = ".".join(map(str, item["loc"]))
+        if item["type"] == "extra_forbidden":
+            problems.append(f"{name} is not a setting; check its spelling and its place")
+            continue
         if name.islower() and len(item["loc"]) == 1:
             name = f"SWITCHBOARD_{name.upper()}"
         problems.append(f"{name}: {item['msg']}" if name else str(item["msg"]))

@@ -30,7 +30,9 @@ class HandBack(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Quiet(Content.assemble(("Hand ", STRONG), cell(self._who, STRONG, 40), (" back to the AI?", STRONG)))
+            yield Quiet(
+                Content.assemble(("Hand ", STRONG), cell(self._who, STRONG, 40), (" back to the AI?", STRONG))
+            )
             yield Quiet(Content(self._detail()), classes="detail")
             with Horizontal(classes="buttons"):
                 yield Button(Content("Keep it (n)"), id="keep", compact=True)

@@ -159,7 +159,8 @@ class InboxScreen(InboxActs):
         listed.say_when_empty(Content.styled(nothing, MUTED))
         listed.show(
             tuple(
-                shown(row, clock, me, wanting=row.id in urgent, writing=row.id in self.writings) for row in rows
+                shown(row, clock, me, wanting=row.id in urgent, writing=row.id in self.writings)
+                for row in rows
             )
         )
         waiting = sum(row.waiting for row in view.urgent)

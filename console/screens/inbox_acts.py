@@ -111,10 +111,11 @@ class InboxActs(AreaScreen):
         composer, reason = self._composer, self.why_not_write()
         if composer.disabled != (reason is not None):
             composer.disabled = reason is not None
+        composer.display = reason is None or bool(composer.text)
         if reason is not None:
-            composer.tell(Content(""))
             self.tell_hint(cell(reason, MUTED))
         elif composer.has_focus:
+            composer.tell(Content(""))
             self.tell_hint(keys(("ctrl+s", "sends"), ("ctrl+r", "canned replies"), ("esc", "leaves")))
         else:
             composer.tell(Content("r writes an answer"))
@@ -189,7 +190,11 @@ class InboxActs(AreaScreen):
         assert row is not None
         replies = await list_canned(self._pool, row.tenant_id)
         if not replies:
-            self.say("There are no canned replies yet; they are kept in Settings.", title="Canned replies", bad=True)
+            self.say(
+                "There are no canned replies yet; they are kept in Settings.",
+                title="Canned replies",
+                bad=True,
+            )
             return
         text = await self.app.push_screen_wait(CannedPicker(replies))
         if text is not None and self.thread is not None and self.thread.id == row.id:
@@ -227,7 +232,9 @@ class InboxActs(AreaScreen):
                 return
         taken = await self.do(take_over(self._pool, self._operator, row.id))
         if taken is not None:
-            self.say(told_takeover(taken, self.switchboard.clock.time(taken.auto_release_at)), title="Yours now")
+            self.say(
+                told_takeover(taken, self.switchboard.clock.time(taken.auto_release_at)), title="Yours now"
+            )
             self.unfold()
             await self.renew_talk()
             self._composer.focus()

@@ -1,7 +1,7 @@
 """A conversation in the inbox's list: two lines.
 
-    ● Anna Berger                      12m      who waits, how long
-      ◆ you 40m ↺ 28m · Where is my order?      who answers, since when, until when; the last words
+● Anna Berger                      12m      who waits, how long
+  ◆ you 40m ↺ 28m · Where is my order?      who answers, since when, until when; the last words
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def countdowns(item: Shown) -> Content:
     if item.back:
         parts.append(Content.styled(f" ↺ {item.back}", MUTED))
     if item.window == "closed":
-        parts.append(Content.styled(" ⧗ closed", BAD))
+        parts.append(Content.styled(" ◷ closed", BAD))
     elif item.window:
-        parts.append(Content.styled(f" ⧗ {item.window}", WARN if item.window.endswith("m") else MUTED))
+        parts.append(Content.styled(f" ◷ {item.window}", WARN if item.window.endswith("m") else MUTED))
     return Content("").join(parts)
 
 
@@ -153,5 +153,9 @@ def last_words(item: Shown) -> Content:
     said = {"ai": "AI: ", "human": "you: " if item.mine else "we: "}.get(row.last_author or "", "")
     if row.owner != "human" and said == "AI: ":
         said = ""
-    text = cell(row.last_text, MUTED) if row.last_text else Content.styled(f"({row.last_kind or 'empty'})", MUTED)
+    text = (
+        cell(row.last_text, MUTED)
+        if row.last_text
+        else Content.styled(f"({row.last_kind or 'empty'})", MUTED)
+    )
     return Content.assemble((f" · {said}", MUTED), text)

@@ -162,7 +162,9 @@ def run_lines(run: SchemaRun | None, clock: Clock, width: int) -> list[Line]:
 def _step(step: dict[str, Any], width: int) -> list[Line]:
     look = STEPS.get(str(step.get("status")), STEPS["planned"])
     ms = step.get("ms")
-    note = "no change" if step.get("status") == "unchanged" else span(ms) if isinstance(ms, float) else look.word
+    note = (
+        "no change" if step.get("status") == "unchanged" else span(ms) if isinstance(ms, float) else look.word
+    )
     name = fit(cell(str(step.get("name", "?")), limit=40), 22)
     room = min(14, width - 24)
     line = Line(

@@ -66,7 +66,8 @@ def _timer(row: ThreadRow, clock: Clock) -> Content:
     seconds = remaining(clock, row.auto_release_at) or 0
     short = seconds < 300
     return Content.assemble(
-        (" · back to the AI in ", MUTED), (f"↺ {left(seconds)}" if seconds > 0 else "a moment", WARN if short else "")
+        (" · back to the AI in ", MUTED),
+        (f"↺ {left(seconds)}" if seconds > 0 else "a moment", WARN if short else ""),
     )
 
 
@@ -76,8 +77,8 @@ def window(row: ThreadRow, clock: Clock) -> Content:
     if seconds is None:
         return Content("")
     if seconds <= 0:
-        return Content.styled(" · ⧗ window closed", BAD)
-    return Content.assemble((" · window ", MUTED), (f"⧗ {left(seconds)}", WARN if seconds < 7200 else ""))
+        return Content.styled(" · ◷ window closed", BAD)
+    return Content.assemble((" · window ", MUTED), (f"◷ {left(seconds)}", WARN if seconds < 7200 else ""))
 
 
 def why_not_write(row: ThreadRow, clock: Clock, draft: Draft | None) -> str | None:
@@ -95,36 +96,44 @@ def entries(
 ) -> tuple[Entry, ...]:
     """The transcript. `begins` says that nothing was said before."""
     found: list[Entry] = []
-    if begins:
-        found.append(Entry("begin", Content.styled("The conversation begins here.", MUTED), gutter=" "))
     before: Said | None = None
+    said = list(said)
+    answered = max((item.at for item in said if item.author == "human" and item.direction == "outbound"), default=None)
     for item in said:
         if before is None or clock.local(before.at).date() != clock.local(item.at).date():
-            found.append(_day(item.at, clock))
+            found.append(_day(item.at, clock, begins=begins and not found))
             before = None
-        found.append(_note(item, clock) if item.kind == "note" else _message(item, before, clock, me, who))
+        if item.kind == "note":
+            found.append(_note(item, clock))
+        elif item.direction == "inbound":
+            waits = None if answered and item.at < answered else _unanswered(item)
+            found.append(_theirs(item, before, waits, clock, who))
+        else:
+            found.append(_ours(item, clock, me))
         before = item
     if draft is not None:
         found.append(_draft(draft, clock))
     return tuple(found)
 
 
-def _day(at: datetime, clock: Clock) -> Entry:
+def _day(at: datetime, clock: Clock, *, begins: bool) -> Entry:
     local = clock.local(at)
     today = local.date() == clock.local(clock.now()).date()
     day = "today" if today else f"{local:%A} {local.day} {local:%B %Y}"
-    return Entry(("day", local.date()), Content(""), Content.styled(f"── {day} ──", MUTED), gutter=" ")
+    told = f"── {day} ── the conversation begins" if begins else f"── {day} ──"
+    return Entry(("day", local.date()), Content(""), Content.styled(told, MUTED), gutter=" ")
 
 
-def _message(item: Said, before: Said | None, clock: Clock, me: str, who: str) -> Entry:
-    key = ("message", item.id)
-    body = _body(item)
-    if item.direction == "inbound":
-        waits = _unanswered(item)
-        if before and before.direction == "inbound" and (item.at - before.at).total_seconds() < BURST_SECONDS:
-            return Entry(key, Content.assemble(body, "  ", waits) if waits else body, target=key)
-        name = Content.assemble(cell(who, STRONG, 40), (f"  {moment_of(item, clock)}", MUTED))
-        return Entry(key, body, name, waits, target=key)
+def _theirs(item: Said, before: Said | None, waits: Content | None, clock: Clock, who: str) -> Entry:
+    key, body = ("message", item.id), _body(item)
+    if before and before.direction == "inbound" and (item.at - before.at).total_seconds() < BURST_SECONDS:
+        return Entry(key, Content.assemble(body, "  ", waits) if waits else body, target=key)
+    name = Content.assemble(cell(who, STRONG, 40), (f"  {moment_of(item, clock)}", MUTED))
+    return Entry(key, body, name, waits, target=key)
+
+
+def _ours(item: Said, clock: Clock, me: str) -> Entry:
+    key, body = ("message", item.id), _body(item)
     mine = item.author == "human"
     writer = "AI" if not mine else "you" if item.operator == me else item.operator or "a person"
     name = Content.assemble(
@@ -154,7 +163,7 @@ def moment_of(item: Said, clock: Clock) -> str:
 
 
 def _unanswered(item: Said) -> Content | None:
-    """Of a customer's message that has no answer of the AI: why."""
+    """Of a customer's message without an answer: why."""
     if item.status not in UNANSWERED:
         return None
     state = INBOUND[item.status]
@@ -177,13 +186,17 @@ def _note(item: Said, clock: Clock) -> Entry:
     name = Content.assemble(
         ("✎ note ", WARN), cell(item.author, MUTED, 24), (f"  {moment_of(item, clock)}", MUTED)
     )
-    return Entry(("note", item.id), foreign(item.text), name, gutter="┊", style=WARN, target=("note", item.id))
+    return Entry(
+        ("note", item.id), foreign(item.text), name, gutter="┊", style=WARN, target=("note", item.id)
+    )
 
 
 def _draft(draft: Draft, clock: Clock) -> Entry:
     why = {"suggested": "it only suggests"}.get(draft.reason or "", draft.reason or draft.outcome)
     name = Content.assemble(
-        ("AI draft, not sent", STRONG), cell(f" · {why}", MUTED, 40), (f"  {moment(clock, draft.finished_at)}", MUTED)
+        ("AI draft, not sent", STRONG),
+        cell(f" · {why}", MUTED, 40),
+        (f"  {moment(clock, draft.finished_at)}", MUTED),
     )
     accept = Content.assemble(("a", KEY), (" accepts", MUTED))
     key = ("draft", draft.turn_id)

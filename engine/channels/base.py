@@ -33,6 +33,8 @@ class Outgoing:
     """The provider's id of the message this one quotes."""
     attempt: int = 1
     """1 for the first try."""
+    last_part: bool = True
+    """False of a long text's earlier parts, whose receipts say nothing of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class SendError(Exception):
         code: str | None = None,
         scope: Literal["recipient", "account"] = "account",
         needs_human: bool = False,
+        sent_ids: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -95,6 +98,8 @@ class SendError(Exception):
         """Whom a `rate` slows: this recipient only, or the whole account."""
         self.needs_human = needs_human
         """The customer can still be reached, but not by the AI: hand the thread over."""
+        self.sent_ids = sent_ids
+        """The ids of a long text's parts that went out before."""
 
 
 class PollError(Exception):
@@ -169,6 +174,8 @@ class Receipt:
     """UTC, by the far end's clock."""
     error_code: str | None = None
     error_text: str | None = None
+    needs_human: bool = False
+    """Of a failure: the customer can still be reached, but not by the AI."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,12 @@ async def send_in_parts(
     deadline = clock() + timeout
     sent: list[Sent] = []
     for number, text in enumerate(parts):
-        part = replace(outgoing, text=text, reply_to=outgoing.reply_to if number == 0 else None)
+        part = replace(
+            outgoing,
+            text=text,
+            reply_to=outgoing.reply_to if number == 0 else None,
+            last_part=number == len(parts) - 1,
+        )
         if number == 0:
             sent.append(await send_part(part, 0, timeout))
             continue
@@ -83,14 +88,19 @@ async def send_in_parts(
             sent.append(await _send_later_part(part, number, send_part, deadline))
         except SendError as error:
             told = f"Part {number + 1} of {len(parts)} failed after the earlier went out: {error.message}"
-            raise SendError(SendFailure.UNKNOWN, told, blocker=error.blocker, code=error.code) from None
-    ids = [one.provider_message_id for one in sent if one.provider_message_id is not None]
+            raise SendError(
+                SendFailure.UNKNOWN, told, blocker=error.blocker, code=error.code, sent_ids=_ids(sent)
+            ) from None
     last = sent[-1].provider_message_id
     return Sent(
         provider_message_id=last,
         accepted=any(one.accepted for one in sent),
-        other_ids=tuple(one for one in ids if one != last),
+        other_ids=_ids(sent[:-1]),
     )
+
+
+def _ids(sent: list[Sent]) -> tuple[str, ...]:
+    return tuple(one.provider_message_id for one in sent if one.provider_message_id is not None)
 
 
 async def _send_later_part(part: Outgoing, number: int, send_part: SendPart, deadline: float) -> Sent:

@@ -28,6 +28,7 @@ from engine.channels.base import (
 )
 from engine.channels.parts import send_in_parts
 from engine.channels.webhook import check_signature, header, identifier, mapping, words
+from engine.channels.whatsapp_cloud_webhook import WINDOW_CLOSED
 from engine.channels.wire import Answer, exchange, http_client, unexpected
 from engine.model import Blocker, ComponentHealth
 from engine.text import one_line
@@ -73,7 +74,6 @@ _STOPS: dict[int, _Stop] = {
 }
 _RATES = frozenset({4, 80007, 130429})
 _PAIR_RATE = 131056
-_WINDOW_CLOSED = 131047
 _PERMANENT = frozenset({131026, 131030, 131051})
 _TRANSIENT = frozenset({131000, 131016})
 _NO_SUCH_OBJECT = 33
@@ -116,8 +116,9 @@ class WhatsAppCloudChannel:
             "to": outgoing.to.removeprefix("+"),
             "type": "text",
             "text": {"body": outgoing.text},
-            "biz_opaque_callback_data": str(outgoing.message_id),
         }
+        if outgoing.last_part:  # a receipt that names the message settles it
+            body["biz_opaque_callback_data"] = str(outgoing.message_id)
         if outgoing.reply_to:
             body["context"] = {"message_id": outgoing.reply_to}
         answer = await self._call("POST", "/messages", timeout, body)
@@ -138,7 +139,7 @@ class WhatsAppCloudChannel:
             return SendError(SendFailure.RATE, told, retry_after=wait, code=known, scope="recipient")
         if code in _RATES or answer.status == 429:
             return SendError(SendFailure.RATE, told, retry_after=answer.retry_after, code=known)
-        if code == _WINDOW_CLOSED:
+        if code == WINDOW_CLOSED:
             told = "The customer's 24 h window is closed: only a template may be sent."
             return SendError(SendFailure.PERMANENT, told, code=known, needs_human=True)
         if code in _TRANSIENT:

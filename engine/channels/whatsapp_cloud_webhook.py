@@ -28,6 +28,8 @@ _STATUSES = {
     "played": ReceiptStatus.READ,
     "failed": ReceiptStatus.FAILED,
 }
+WINDOW_CLOSED = 131047
+"""The code of a message refused since the customer last wrote more than 24 hours ago."""
 _IGNORED_TYPES = frozenset({"reaction", "system", "request_welcome"})
 _MEDIA = frozenset({"image", "audio", "video", "document", "sticker"})
 
@@ -152,5 +154,6 @@ def _read_status(found: Collector, account: str, status: Any) -> None:
             at=moment(status.get("timestamp")),
             error_code=identifier(error.get("code")) or None,
             error_text=text or words(error.get("title")) or None,
+            needs_human=error.get("code") == WINDOW_CLOSED,
         )
     )

@@ -248,6 +248,14 @@ messages = _table(
         ),
     ),
     Index(
+        "et_messages_unconfirmed",  # what the watch on receipts reads
+        "channel",
+        "sent_at",
+        postgresql_where=text(
+            "direction = 'outbound' AND delivered_at IS NULL AND delivery_status IN ('accepted', 'sent')"
+        ),
+    ),
+    Index(
         "et_messages_trouble",
         "id",
         postgresql_where=text("direction = 'inbound' AND delivery_status = 'inbound_error'"),
@@ -279,6 +287,7 @@ outbound_queue = _table(
     _at("lease_until"),
     _at("send_started_at"),
     _text("provider_message_id"),
+    _json("other_provider_ids"),  # of a text sent in parts: the ids of the earlier ones
     _at("finished_at"),
     Index("et_outbound_queue_due", "next_attempt_at", "id", postgresql_where=text("status = 'queued'")),
     Index("et_outbound_queue_retry", "next_attempt_at", postgresql_where=text("status = 'retry_scheduled'")),
@@ -388,6 +397,7 @@ channel_accounts = _table(
     Column("workspace_id", BigInteger),
     Column("agent_id", BigInteger),
     Column("poll_cursor", BigInteger),  # Telegram: the next update to ask for
+    _at("poll_cursor_at"),
     _text("state"),
     _text("detail"),
     _now("updated_at"),
@@ -442,6 +452,7 @@ receipts = _table(
     _text("status", null=False),
     _at("happened_at"),
     _text("error"),
+    _flag("hand_over"),
     Index("et_pending_receipts_id", "channel", "provider_message_id"),
 )
 

@@ -224,7 +224,7 @@ class Demo:
                 raise SwitchboardError(run.blockers[0].what, run.blockers[0].remedy)
             bistro.furnish(connection, quiet_seconds=quiet, quiet_max_seconds=longest)
             if self._history:
-                write_history(connection, random.Random(self._seed))
+                write_history(connection, random.Random(self._seed + 1))  # of other people than today's
 
 
 def run_headless(messages: int, *, json: bool, out: TextIO, faults: Sequence[str] = (), seed: int = 7) -> int:

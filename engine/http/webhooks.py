@@ -6,6 +6,7 @@ database in trouble answers 503, and the far end sends it again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import psycopg
@@ -23,8 +24,10 @@ CHANNEL_OF = {"whatsapp": "whatsapp_cloud"}
 Segment = Annotated[str, Path(max_length=200)]
 
 
-def build_webhooks(pool: Pool, channels: ChannelRegistry) -> APIRouter:
-    """The routes of every channel that takes webhooks."""
+def build_webhooks(
+    pool: Pool, channels: ChannelRegistry, *, on_session: Callable[[Channel], None] = lambda _: None
+) -> APIRouter:
+    """The routes of every channel that takes webhooks. `on_session` hears of accounts whose session changed."""
     router = APIRouter(prefix="/webhooks")
 
     async def receive(request: Request, name: str, account: str, secret: str | None) -> Response:
@@ -45,6 +48,8 @@ def build_webhooks(pool: Pool, channels: ChannelRegistry) -> APIRouter:
         except (psycopg.Error, OSError) as error:
             log.error("webhook.not_stored", channel=name, account=account, error=str(error))
             return Response(status_code=503, headers={"Retry-After": "5"})
+        if parsed.session_state is not None:
+            on_session(channel)
         log.debug("webhook.stored", channel=name, account=account, messages=arrived.messages)
         return Response(status_code=200)
 

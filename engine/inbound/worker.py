@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -146,6 +146,8 @@ class InboundWorker:
 
     async def _turn(self, claim: Claim) -> None:
         """One turn from claim to commit, started over once if the customer wrote on meanwhile."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         claim, first = await self._answer(claim)
         # A message that was tried before is answered alone, so that a bad one harms no other.
         restartable = self._directory().settings.quiet_window.seconds > 0 and claim.attempts == 1
@@ -157,7 +159,8 @@ class InboundWorker:
         if not more:
             await self._complete(claim, first, restartable=False)
             return
-        longer, second = await self._answer(claim.extended(more))
+        now = claim.claimed_at + timedelta(seconds=loop.time() - begun)
+        longer, second = await self._answer(replace(claim.extended(more), claimed_at=now))
         await self._complete(longer, second, restartable=False, wasted=first)
 
     async def _answer(self, claim: Claim) -> tuple[Claim, TurnResult]:

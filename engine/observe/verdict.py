@@ -38,8 +38,8 @@ def of_engine(engine: EngineSnapshot) -> tuple[list[Blocker], list[Blocker]]:
     channels = [component.blocker for component in engine.channels if component.blocker]
     reported = _of_state(engine) + engine.blockers + channels
     if any(component.state in CAN_ANSWER for component in engine.llm):
-        return distinct(reported, beside=llm), distinct(llm)
-    return distinct(reported + llm), []
+        return distinct(reported, beside=llm), distinct(llm + engine.warnings)
+    return distinct(reported + llm), list(engine.warnings)
 
 
 def _of_state(engine: EngineSnapshot) -> list[Blocker]:

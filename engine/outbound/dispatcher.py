@@ -242,13 +242,14 @@ class OutboundDispatcher:
             OutboundStatus.ACCEPTED if sent.accepted else OutboundStatus.SENT,
             Outcome.CONFIRMED,
             provider_message_id=sent.provider_message_id,
+            other_ids=sent.other_ids,
         )
 
     def _judge(self, send: Send, error: SendError) -> SendResult:
         """What a failed send means for the message and for its channel."""
         match error.kind:
             case SendFailure.UNKNOWN:
-                return self._unknown(send, error.message)
+                return self._unknown(send, error.message, error.sent_ids)
             case SendFailure.PERMANENT:
                 return self._failed(
                     send, error.code or error.kind, error.message, hand_over=error.needs_human
@@ -257,7 +258,8 @@ class OutboundDispatcher:
                 return self._down(send, error)
         if error.kind is SendFailure.RATE and error.scope == "account":
             self._pause(send.route, error.retry_after or 1.0, None)
-        if self._retry.exhausted(send.attempts):
+        slower = error.kind is SendFailure.RATE
+        if not slower and self._retry.exhausted(send.attempts):
             return self._failed(send, error.kind, error.message)
         return SendResult(
             send.queue_id,
@@ -266,7 +268,12 @@ class OutboundDispatcher:
             error_class=error.kind,
             error=error.message,
             retry_seconds=self._retry.delay(send.attempts, self._rng, error.retry_after),
+            attempts=self._forgiven(send) if slower else None,
         )
+
+    def _forgiven(self, send: Send) -> int:
+        """Tries that count after one that was the account's trouble, or too early: never all there are."""
+        return min(send.attempts, self._settings.send_max_attempts - 1)
 
     def _down(self, send: Send, error: SendError) -> SendResult:
         """The account cannot send: leave it alone, and keep the message for when it can."""
@@ -278,6 +285,7 @@ class OutboundDispatcher:
             error_class=SendFailure.CHANNEL_DOWN,
             error=error.message,
             retry_seconds=1.0,
+            attempts=self._forgiven(send),
         )
 
     def _pause(self, route: str, seconds: float, blocker: Blocker | None, *, down: bool = False) -> None:
@@ -302,7 +310,7 @@ class OutboundDispatcher:
         )
 
     @staticmethod
-    def _unknown(send: Send, error: str) -> SendResult:
+    def _unknown(send: Send, error: str, sent_ids: tuple[str, ...] = ()) -> SendResult:
         return SendResult(
             send.queue_id,
             send.token,
@@ -310,6 +318,7 @@ class OutboundDispatcher:
             Outcome.UNKNOWN,
             error_class=SendFailure.UNKNOWN,
             error=error,
+            other_ids=sent_ids,
         )
 
     async def _record(self, result: SendResult) -> None:

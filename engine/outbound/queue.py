@@ -53,6 +53,10 @@ class SendResult:
     retry_seconds: float = 0.0
     hand_over: bool = False
     """The thread goes to a person, who can still reach the customer."""
+    attempts: int | None = None
+    """How many tries count from now on, where it is not every one."""
+    other_ids: tuple[str, ...] = ()
+    """The far end's ids of a long text's earlier parts."""
 
 
 async def claim_sends(
@@ -79,7 +83,11 @@ async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]
 
 async def record_sends(connection: Connection, results: Sequence[SendResult]) -> list[bool]:
     """T5: record what became of sends, in one commit. False: the claim was lost meanwhile."""
-    rows = await fetch(connection, "record_sends", to_json([result.__dict__ for result in results]))
+    async with connection.transaction():
+        if handed_over := [result.queue_id for result in results if result.hand_over]:
+            # Threads are locked before queue rows, as a takeover does.
+            await fetch(connection, "lock_threads_of_sends", handed_over)
+        rows = await fetch(connection, "record_sends", to_json([result.__dict__ for result in results]))
     recorded = {row["id"] for row in rows}
     return [result.queue_id in recorded for result in results]
 

@@ -12,7 +12,7 @@ from engine.database.connection import Connection, Pool, fetch, to_json, transac
 async def apply_receipts(connection: Connection, channel: str, receipts: Sequence[Receipt]) -> int:
     """Move messages forward by receipts; one whose send is not recorded yet is kept for later.
 
-    Returns how many messages were found. Confirms a send whose outcome was unknown.
+    Returns how many messages were found. Settles sends whose outcome was unknown.
     """
     return await _apply(
         connection,
@@ -24,6 +24,7 @@ async def apply_receipts(connection: Connection, channel: str, receipts: Sequenc
                 "message_id": receipt.message_id,
                 "status": receipt.status,
                 "happened_at": receipt.at,
+                "hand_over": receipt.needs_human,
                 "error": " ".join(filter(None, (receipt.error_code, receipt.error_text))) or None,
             }
             for receipt in receipts

@@ -21,7 +21,8 @@ import psycopg
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine import __version__
-from engine.channels.base import PollingChannel
+from engine.channel_watch import ChannelWatch
+from engine.channels.base import Channel, PollingChannel
 from engine.channels.registry import ChannelRegistry, build_channels
 from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
@@ -33,7 +34,7 @@ from engine.inbound.worker import InboundWorker
 from engine.llm.router import Router, build_router
 from engine.llm.routing import RoutingError
 from engine.logs import get_logger
-from engine.model import Blocker, ComponentHealth, EngineSnapshot
+from engine.model import Blocker, EngineSnapshot
 from engine.operator.takeover import release_due
 from engine.outbound.dispatcher import OutboundDispatcher
 from engine.outbound.receipts import apply_pending_receipts
@@ -83,7 +84,6 @@ class Engine:
         self._http_address: str | None = None
         self._schema_blockers: list[Blocker] = [_STARTING]
         self._routing_blocker: Blocker | None = None
-        self._channel_health: list[ComponentHealth] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._side_tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -99,6 +99,12 @@ class Engine:
             settings,
             blocked=lambda: bool(self._schema_blockers),
             directory=lambda: self._directory,
+        )
+        self._watch = ChannelWatch(
+            self._pool,
+            self._channels,
+            receipt_seconds=settings.receipt_seconds,
+            on_up=self._dispatcher.resume,
         )
         self._worker = self._inbound_worker()
         self._pollers = [
@@ -206,7 +212,8 @@ class Engine:
             (self._release_due, RELEASE_SECONDS),
             (self._load_directory, DIRECTORY_SECONDS),
             (self._router.probe, PROBE_SECONDS),
-            (self._probe_channels, PROBE_SECONDS),
+            (self._watch.probe, PROBE_SECONDS),
+            (self._watch.watch_receipts, PROBE_SECONDS),
         ):
             scheduler.add_job(
                 self._quietly,
@@ -219,7 +226,8 @@ class Engine:
             )
         self._spawn(self._router.warm)
         self._spawn(self._router.probe)
-        self._spawn(self._probe_channels)
+        self._spawn(self._watch.probe)
+        self._spawn(self._watch.watch_receipts)
 
     async def _quietly(self, upkeep: Callable[[], Awaitable[None]]) -> None:
         """Upkeep that fails is told in the log and tried again at its next time."""
@@ -264,7 +272,7 @@ class Engine:
         from engine.http.webhooks import build_webhooks
 
         app = build_api(self._pool, self.settings, self.snapshot, admin_token(self.settings))
-        app.include_router(build_webhooks(self._pool, self._channels))
+        app.include_router(build_webhooks(self._pool, self._channels, on_session=self._session_changed))
         server = await serve_http(app, self.settings)
         self._http_address = server.address
         return server.stop
@@ -322,12 +330,8 @@ class Engine:
                 to_json(snapshot.model_dump(mode="json")),
             )
 
-    async def _probe_channels(self) -> None:
-        found = await asyncio.gather(*(channel.health() for channel in self._channels))
-        self._channel_health = list(found)
-        for health in found:
-            if health.state == "up":
-                self._dispatcher.resume(health.name)
+    def _session_changed(self, channel: Channel) -> None:
+        self._spawn(lambda: self._watch.probe_soon(channel))
 
     async def _release_due(self) -> None:
         """Hand threads back whose visible timer has run out."""
@@ -348,7 +352,7 @@ class Engine:
     def snapshot(self) -> EngineSnapshot:
         """What the engine is doing now. May be called from any thread."""
         llm_blockers = [found.blocker for found in self._router.blockers()]
-        channel_blockers = [health.blocker for health in self._channel_health if health.blocker]
+        channel_blockers = [health.blocker for health in self._watch.health if health.blocker]
         channel_blockers += [poller.blocker for poller in self._pollers if poller.blocker]
         blockers = [*self._schema_blockers, *llm_blockers, *channel_blockers]
         if self._routing_blocker:
@@ -367,8 +371,9 @@ class Engine:
             inbound_worker=worker,
             outbound_dispatcher=self._dispatcher.snapshot,
             llm=self._router.health(),
-            channels=self._channel_health,
+            channels=self._watch.health,
             blockers=blockers,
+            warnings=self._watch.warnings,
         )
 
     # Embedded: a thread and a loop of its own

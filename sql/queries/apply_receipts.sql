@@ -1,29 +1,37 @@
 -- Receipts: delivered and read only ever move forward; one that comes before its send is recorded waits.
 -- $1 receipts, a JSON array: channel, account, provider_message_id, message_id (ours, if the far end tells it),
--- status (sent, delivered, read, failed), happened_at, error
+-- status (sent, delivered, read, failed), happened_at, error, hand_over
+-- Our id counts only while the far end's is not known: later it may be the receipt of an earlier try.
 WITH d AS MATERIALIZED (
     SELECT row_number() OVER () AS n, d.channel, d.account, d.provider_message_id, d.message_id, d.status,
-           coalesce(d.happened_at, now()) AS happened_at, d.error
+           coalesce(d.happened_at, now()) AS happened_at, d.error, d.hand_over
       FROM jsonb_to_recordset($1::text::jsonb) AS d(
         channel text, account text, provider_message_id text, message_id bigint, status text,
-        happened_at timestamptz, error text)
+        happened_at timestamptz, error text, hand_over boolean)
+),
+named AS MATERIALIZED (
+    SELECT d.n, m.id
+      FROM d JOIN et_messages m ON m.channel = d.channel AND m.direction = 'outbound'
+                               AND m.provider_message_id = d.provider_message_id
+     UNION ALL
+    SELECT d.n, m.id
+      FROM d JOIN et_messages m ON m.id = d.message_id AND m.channel = d.channel AND m.direction = 'outbound'
+                               AND m.provider_message_id IS NULL
 ),
 known AS MATERIALIZED (
-    SELECT DISTINCT ON (d.n) d.*, m.id AS found
-      FROM d JOIN et_messages m
-        ON m.channel = d.channel AND m.direction = 'outbound'
-       AND ((d.provider_message_id IS NOT NULL AND m.provider_message_id = d.provider_message_id)
-            OR m.id = d.message_id)
-      LEFT JOIN et_outbound_queue q ON q.message_id = m.id
+    SELECT DISTINCT ON (d.n) d.*, named.id AS found
+      FROM d JOIN named ON named.n = d.n
+      LEFT JOIN et_outbound_queue q ON q.message_id = named.id
      WHERE q.status IS DISTINCT FROM 'processing'  -- the send's own answer is recorded first
-     ORDER BY d.n, m.id
+     ORDER BY d.n, named.id
 ),
 news AS MATERIALIZED (
     SELECT found, max(provider_message_id) AS provider_message_id,
            min(happened_at) FILTER (WHERE status = 'delivered') AS delivered_at,
            min(happened_at) FILTER (WHERE status = 'read') AS read_at,
            bool_or(status IN ('sent', 'delivered', 'read')) AS arrived,
-           bool_or(status = 'failed') AS refused, max(error) FILTER (WHERE status = 'failed') AS error
+           bool_or(status = 'failed') AS refused, max(error) FILTER (WHERE status = 'failed') AS error,
+           coalesce(bool_or(hand_over), false) AS hand_over
       FROM known GROUP BY found
 ),
 settled AS (
@@ -36,9 +44,8 @@ settled AS (
            finished_at = now(),
            updated_at = now()
       FROM news n
-     WHERE q.message_id = n.found
-       AND ((n.arrived AND (q.status = 'accepted' OR (q.status = 'failed' AND q.outcome = 'unknown')))
-            OR (n.refused AND NOT n.arrived AND q.status = 'accepted'))
+     WHERE q.message_id = n.found AND (n.arrived OR n.refused)
+       AND (q.status = 'accepted' OR (q.status = 'failed' AND q.outcome = 'unknown'))
  RETURNING q.message_id, q.status
 ),
 mirrored AS (
@@ -48,18 +55,25 @@ mirrored AS (
            sent_at = CASE WHEN n.arrived THEN coalesce(m.sent_at, now()) ELSE m.sent_at END,
            delivered_at = least(m.delivered_at, n.delivered_at, n.read_at),
            read_at = least(m.read_at, n.read_at),
-           last_error = coalesce(n.error, m.last_error),
+           last_error = CASE WHEN s.status = 'sent' THEN NULL ELSE coalesce(n.error, m.last_error) END,
            reason = CASE WHEN s.status = 'sent' THEN NULL WHEN n.refused AND NOT n.arrived THEN 'receipt.failed'
                          ELSE m.reason END,
            updated_at = now()
       FROM news n LEFT JOIN settled s ON s.message_id = n.found
      WHERE m.id = n.found
+ RETURNING m.thread_id, n.hand_over AND n.refused AND NOT n.arrived AS hand_over
+),
+handed_over AS (
+    -- The AI cannot reach this customer, a person can (by a template, by phone).
+    UPDATE et_threads t
+       SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
+     WHERE t.owner = 'ai' AND t.id IN (SELECT thread_id FROM mirrored WHERE hand_over)
 ),
 waiting AS (
     INSERT INTO et_pending_receipts (
-           channel, account, provider_message_id, message_id, status, happened_at, error)
+           channel, account, provider_message_id, message_id, status, happened_at, error, hand_over)
     SELECT d.channel, coalesce(d.account, 'default'), d.provider_message_id, d.message_id, d.status,
-           d.happened_at, d.error
+           d.happened_at, d.error, coalesce(d.hand_over, false)
       FROM d WHERE d.provider_message_id IS NOT NULL AND d.n NOT IN (SELECT n FROM known)
 )
 SELECT found FROM news

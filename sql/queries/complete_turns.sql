@@ -64,11 +64,12 @@ queued AS (
 ),
 recorded AS (
     INSERT INTO et_turns (
-           tenant_id, thread_id, message_id, reply_message_id, kind, outcome, reason, error, agent_id,
+           tenant_id, thread_id, message_id, reply_message_id, replay_of, kind, outcome, reason, error, agent_id,
            agent_version, task, provider, model, attempts, verdicts, context, context_prompt, draft,
            prompt_tokens, completion_tokens, total_tokens, cost_usd, burst, claim_token, engine, simulated,
            started_at, context_at, answered_at)
-    SELECT v.tenant_id, v.thread_id, v.head_id, r.id, v.kind, v.result, v.reason, v.error, v.agent_id,
+    SELECT v.tenant_id, v.thread_id, v.head_id, r.id,
+           CASE v.kind WHEN 'replay' THEN (SELECT max(id) FROM et_turns WHERE message_id = v.head_id) END, v.kind, v.result, v.reason, v.error, v.agent_id,
            v.agent_version, v.task, v.provider, v.model, v.attempts, v.verdicts, v.context, v.context_prompt,
            CASE v.result WHEN 'replied' THEN v.draft ELSE coalesce(v.draft, v.text) END,
            v.prompt_tokens, v.completion_tokens, v.total_tokens, v.spent_usd, cardinality(v.message_ids), v.token,

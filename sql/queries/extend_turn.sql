@@ -20,7 +20,8 @@ taken AS (
            claimed_by = $1, claimed_at = now(), updated_at = now(),
            lease_until = (SELECT lease_until FROM et_messages WHERE id = $4)
       FROM more WHERE m.id = more.id AND m.delivery_status = 'received'
- RETURNING m.id, left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind, m.created_at,
+ RETURNING m.id, left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
+           m.created_at::timestamptz AS created_at,
            m.provider_message_id
 ),
 emptied AS (

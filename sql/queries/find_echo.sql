@@ -8,7 +8,8 @@ UNION ALL
    FROM (SELECT id, text_content FROM et_messages
           WHERE thread_id = $1 AND direction = 'outbound' ORDER BY id DESC LIMIT 20) m
    JOIN et_outbound_queue q ON q.message_id = m.id
-  WHERE NOT $5 AND q.send_started_at > now() - interval '2 minutes'
-    AND (btrim(m.text_content) = btrim($4)
-         OR (length($4) >= 100 AND position(btrim($4) IN m.text_content) > 0)))
+  WHERE q.other_provider_ids ? $3
+     OR (NOT $5 AND q.send_started_at > now() - interval '2 minutes'
+         AND (btrim(m.text_content) = btrim($4)
+              OR (length($4) >= 100 AND position(btrim($4) IN m.text_content) > 0))))
 LIMIT 1

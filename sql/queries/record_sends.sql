@@ -4,12 +4,14 @@
 WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
         queue_id bigint, token bigint, status text, outcome text, provider_message_id text, error_class text,
-        error text, retry_seconds float, hand_over boolean)
+        error text, retry_seconds float, hand_over boolean, attempts integer, other_ids jsonb)
 ),
 recorded AS (
     UPDATE et_outbound_queue q
-       SET status = d.status,
+       SET status = CASE WHEN q.status = 'failed' THEN 'sent' ELSE d.status END,
            outcome = d.outcome,
+           attempts = coalesce(d.attempts, q.attempts),
+           other_provider_ids = coalesce(nullif(d.other_ids, '[]'), q.other_provider_ids),
            provider_message_id = coalesce(d.provider_message_id, q.provider_message_id),
            error_class = d.error_class,
            last_error = d.error,
@@ -20,7 +22,8 @@ recorded AS (
            updated_at = now()
       FROM d
      WHERE q.id = d.queue_id AND q.claim_token = d.token
-       AND (q.status = 'processing' OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status = 'sent'))
+       AND (q.status = 'processing'
+            OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status IN ('sent', 'accepted')))
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
            q.error_class, q.thread_id, d.hand_over
 ),

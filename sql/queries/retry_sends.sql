@@ -25,6 +25,7 @@ locked AS MATERIALIZED (
 moved AS (
     UPDATE et_outbound_queue q
        SET status = 'queued', outcome = NULL, error_class = NULL, last_error = NULL, attempts = 0,
+           provider_message_id = NULL,
            thread_epoch = CASE q.author WHEN 'ai' THEN coalesce(l.epoch, q.thread_epoch) ELSE q.thread_epoch END,
            send_started_at = NULL, finished_at = NULL, next_attempt_at = now(), updated_at = now()
       FROM locked l WHERE q.id = l.id
@@ -33,7 +34,7 @@ moved AS (
 mirrored AS (
     UPDATE et_messages m
        SET delivery_status = 'queued', reason = NULL, last_error = NULL, send_started_at = NULL, sent_at = NULL,
-           updated_at = now()
+           provider_message_id = NULL, updated_at = now()
       FROM moved WHERE m.id = moved.message_id
 ),
 told AS MATERIALIZED (

@@ -70,7 +70,7 @@ def stored_twice(evidence: Evidence) -> list[str]:
     """1: a provider's message is one row."""
     rows = evidence.query(
         "SELECT provider_message_id AS pid FROM et_messages WHERE direction = 'inbound'"
-        " GROUP BY 1 HAVING count(*) > 1"
+        " AND provider_message_id IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
     )
     return [f"message {row['pid']} is stored more than once" for row in rows]
 

@@ -44,11 +44,11 @@ class Plan:
     """What a run does. The `every`s are seconds between two injections of a kind."""
 
     name: str
-    engines: int = 6
+    engines: int = 8
     customers: int = 30
     per_second: float = 60.0
     kills: int = 0
-    kill_every: float = 0.3
+    kill_every: float = 0.4
     freezes: int = 0
     freeze_every: float = 0.8
     frozen_at_once: int = 2
@@ -265,7 +265,7 @@ LONG = Plan(
     "long",
     engines=10,
     kills=1000,
-    kill_every=0.3,
+    kill_every=0.4,
     freezes=150,
     freeze_every=1.5,
     frozen_at_once=3,
