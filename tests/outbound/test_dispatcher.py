@@ -165,7 +165,8 @@ def test_an_engine_that_died_while_sending_leaves_an_unknown_outcome(world: Trip
             "UPDATE et_messages SET delivery_status = 'processing' WHERE id = %s RETURNING id", message
         )
     world.start(lease_seconds=2.0)
-    world.until(lambda: len(world.channel.arrivals()) == 1)
+    world.until(lambda: world.query("SELECT FROM et_outbound_queue WHERE status = 'sent'"))
+    assert len(world.channel.arrivals()) == 1
     rows = world.query("SELECT status, outcome FROM et_outbound_queue ORDER BY id")
     assert [(row["status"], row["outcome"]) for row in rows] == [("failed", "unknown"), ("sent", "confirmed")]
 
