@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.keys import format_key
 from textual.reactive import var
 from textual.screen import Screen
@@ -143,7 +145,8 @@ class SwitchboardApp(App[int], inherit_bindings=False):
     def watch_status(self, status: Status) -> None:
         tell = getattr(self.screen, "tell", None)
         if tell is not None:
-            tell(status)
+            with suppress(NoMatches):  # a screen that is being left
+                tell(status)
 
     def _tick(self) -> None:
         if self.clock.minute() != self.status.minute:

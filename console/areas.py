@@ -76,6 +76,13 @@ AREAS: tuple[Area, ...] = (
         "Whether the database is what this program needs, and the migration that makes it so.",
         lambda health: len(health.schema_compatibility.blockers) if health.schema_compatibility else 0,
     ),
+    Area(
+        "settings",
+        "7",
+        "Settings",
+        "console.screens.settings:SettingsScreen",
+        "Platform settings, routing, agents with their prompts, canned replies, channels.",
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.logs import LogRing
     from engine.observe.feed import Database, Feed
     from engine.operator.audit import Operator
     from engine.settings import Settings
@@ -65,6 +66,8 @@ class Session:
     operator: Operator | None = None
     settings: Settings | None = None
     engine: Engine | None = None
+    journal: LogRing | None = None
+    """What this process logs, an embedded engine included; nothing of it is written to the terminal."""
     preferences: Preferences = field(default_factory=Preferences)
     _database: Database | None = None
     _feed: Feed | None = None
@@ -90,10 +93,13 @@ class Session:
         on_phase()
 
     def _read_settings(self) -> None:
+        from engine.logs import configure_logging
         from engine.operator.audit import Operator
         from engine.settings import config_file
 
         self.settings = self.load()
+        log_file = self.settings.data_dir / "console.log"
+        self.journal = configure_logging(self.settings, file=log_file, quiet=True)
         self.preferences = Preferences.read(config_file())
         self.operator = Operator.current(read_only=self.read_only)
 

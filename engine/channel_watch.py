@@ -19,7 +19,7 @@ LOOK_BACK_SECONDS = 24 * 3600.0
 COUNTED = 1000
 """Sends without a receipt are counted up to here, for each channel."""
 AGAIN_SECONDS = 2.0
-"""Between two checks of an account that its webhooks ask for; sessions change their state in bursts."""
+"""Between the two checks that a webhook asks for; sessions change their state in bursts."""
 
 
 class ChannelWatch:
@@ -51,18 +51,17 @@ class ChannelWatch:
         """Ask every far end. Raises psycopg.Error."""
         await self._check(self._channels)
 
-    async def probe_soon(self, channel: Channel) -> None:
-        """Ask one far end, whose webhook announced a change, unless that is under way already."""
-        route = f"{channel.name}/{channel.account}"
-        if route in self._checking:
+    async def probe_now(self, channel: str) -> None:
+        """Ask the far ends of one channel, whose webhook announced a change, and once more when it is over."""
+        if channel in self._checking:
             return
-        self._checking.add(route)
+        self._checking.add(channel)
         try:
-            await self._check([channel])
+            await self._check(self._channels.accounts(channel))
             await asyncio.sleep(AGAIN_SECONDS)
         finally:
-            self._checking.discard(route)
-        await self._check([channel])
+            self._checking.discard(channel)
+        await self._check(self._channels.accounts(channel))
 
     async def _check(self, channels: Iterable[Channel]) -> None:
         found = await asyncio.gather(*(channel.health() for channel in channels))

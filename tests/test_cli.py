@@ -97,6 +97,12 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *said: st
     assert line.startswith("switchboard: ")
 
 
+def parsed(done: subprocess.CompletedProcess[str]) -> Any:
+    """What it printed as JSON."""
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -178,7 +184,7 @@ def test_a_wrong_setting_is_named(shell: Shell, command: tuple[str, ...]) -> Non
 def test_the_doctor_names_a_wrong_setting_among_its_checks(shell: Shell) -> None:
     done = shell("doctor", "--json", DATABASE_URL=f"mysql://me:{SECRET}@db")
     assert done.returncode == 2
-    (check,) = json.loads(done.stdout)["checks"]
+    (check,) = parsed(done)["checks"]
     assert (check["name"], check["state"]) == ("settings", "fail")
     assert "DATABASE_URL" in check["what"]
     assert SECRET not in done.stdout + done.stderr
@@ -204,7 +210,7 @@ def test_an_unreachable_database_is_named_with_its_remedy(shell: Shell, command:
 def test_the_doctor_goes_on_without_a_database(shell: Shell) -> None:
     done = shell("doctor", "--json", DATABASE_URL=f"postgresql://me:{SECRET}@127.0.0.1:{closed_port()}/shop")
     assert done.returncode == 3
-    states = {check["name"]: check["state"] for check in json.loads(done.stdout)["checks"]}
+    states = {check["name"]: check["state"] for check in parsed(done)["checks"]}
     assert states["database"] == "fail"
     assert states["schema"] == "skip"
     assert states["UNIAPI_API_KEY"] == "fail"
@@ -246,7 +252,7 @@ def test_a_folder_that_cannot_hold_the_data_is_named(shell: Shell) -> None:
     assert_one_line(shell("status", SWITCHBOARD_DATA_DIR=below), 3, below, "SWITCHBOARD_DATA_DIR")
     done = shell("doctor", "--json", SWITCHBOARD_DATA_DIR=below)
     assert done.returncode == 3
-    states = {check["name"]: check["state"] for check in json.loads(done.stdout)["checks"]}
+    states = {check["name"]: check["state"] for check in parsed(done)["checks"]}
     assert states["data folder"] == "fail"
 
 
@@ -268,7 +274,7 @@ def test_migrate_plans_then_runs_then_has_nothing_to_do(shell: Shell, embedded: 
     assert "CREATE TABLE et_messages" in planned.stdout
     with psycopg.connect(embedded.dsn(name)) as connection:
         assert connection.execute("SELECT to_regclass('et_messages')").fetchone() == (None,)
-    run = json.loads(shell("migrate", "--json", DATABASE_URL=address).stdout)
+    run = parsed(shell("migrate", "--json", DATABASE_URL=address))
     assert run["ok"]
     assert [step["status"] for step in run["steps"]] == ["done"] * 6
     again = shell("migrate", DATABASE_URL=address)
@@ -285,7 +291,7 @@ def test_status_without_an_engine_is_not_ready(attached: Shell) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("NOT READY")
     assert "switchboard engine" in done.stdout
-    health = json.loads(attached("status", "--json").stdout)
+    health = parsed(attached("status", "--json"))
     assert [blocker["code"] for blocker in health["blockers"]] == ["engine.none"]
 
 
@@ -348,7 +354,7 @@ def test_an_interrupted_command_leaves_quietly(attached: Shell, dsn: str, number
 
 def test_regression_with_a_stand_in_passes_and_says_what_it_was(attached: Shell, dsn: str) -> None:
     done = attached("regression", "--stand-in", "--json")
-    run = json.loads(done.stdout)
+    run = parsed(done)
     assert done.returncode == 0, run
     assert [step["ok"] for step in run["steps"]] == [True] * 6
     assert "stand-in" in run["far_end"]
@@ -381,7 +387,7 @@ def test_regression_fails_where_the_provider_does(attached: Shell) -> None:
             SWITCHBOARD_MAX_ATTEMPTS="1",
         )
     assert done.returncode == 1
-    steps = json.loads(done.stdout)["steps"]
+    steps = parsed(done)["steps"]
     failed = [step for step in steps if not step["ok"]]
     assert failed
     assert all(step["detail"] == "not run" for step in failed[1:])
@@ -444,7 +450,7 @@ def test_a_port_that_is_taken_is_named(attached: Shell) -> None:
     assert "Traceback" not in done.stderr
     assert f"switchboard: Port {port} is taken" in done.stderr.splitlines()[-1]
     assert "SWITCHBOARD_HTTP_PORT" in done.stderr.splitlines()[-1]
-    (check,) = [check for check in json.loads(doctor.stdout)["checks"] if check["name"] == "http port"]
+    (check,) = [check for check in parsed(doctor)["checks"] if check["name"] == "http port"]
     assert check["state"] == "fail"
 
 
@@ -452,6 +458,6 @@ def test_without_a_url_the_embedded_database_is_used(shell: Shell) -> None:
     done = shell("migrate")
     assert done.returncode == 0
     assert "compatible (changed" in done.stdout
-    health = json.loads(shell("status", "--json").stdout)
+    health = parsed(shell("status", "--json"))
     assert health["schema_compatibility"]["compatible"]
     assert str(shell.folder) in health["database"]["where"]

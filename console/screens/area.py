@@ -47,12 +47,17 @@ class AreaScreen(Guarded[None]):
     EVERY: ClassVar[float] = 1.0
     """Seconds between two looks at the database."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars = (StatusBar(), AreaTabs(self.AREA), KeyBar(self.AREA))
+
     def compose(self) -> ComposeResult:
-        yield StatusBar()
-        yield AreaTabs(self.AREA)
+        status, tabs, keys = self._bars
+        yield status
+        yield tabs
         with Vertical(id="area"):
             yield from self.compose_area()
-        yield KeyBar(self.AREA)
+        yield keys
 
     def compose_area(self) -> ComposeResult:
         """The widgets between tabs and keys."""
@@ -102,15 +107,16 @@ class AreaScreen(Guarded[None]):
     @property
     def composed(self) -> bool:
         """Its widgets are there: neither still to come nor gone already."""
-        return self.is_running and bool(self.query(KeyBar))
+        return self._bars[-1].is_attached
 
     def tell(self, status: Status) -> None:
         """Show how the installation does."""
         if not self.composed:
             return
-        self.query_one(StatusBar).tell(status)
+        bar, tabs, _ = self._bars
+        bar.tell(status)
         if status.health is not None:
-            self.query_one(AreaTabs).tell(status.health)
+            tabs.tell(status.health)
 
     def on_resize(self) -> None:
         self.call_after_refresh(lambda: self.tell(self.switchboard.status))

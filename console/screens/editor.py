@@ -38,6 +38,8 @@ class Edited:
 class Editor(Dialog[Edited | None]):
     """`edited = await app.push_screen_wait(Editor("Routing", text, check))`; None: closed."""
 
+    MORE_KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Of a subclass: key and word, for the line at the bottom."""
     CSS_PATH: ClassVar[list[str]] = ["dialog.tcss", "editor.tcss"]  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Keep", priority=True),
@@ -60,7 +62,11 @@ class Editor(Dialog[Edited | None]):
                 with Horizontal(id="why"):
                     yield Label(Content.styled("Why ", MUTED), markup=False)
                     yield Input(placeholder=self._why, compact=True, max_length=300, id="reason")
-            yield Quiet(_keys(), id="note")
+            yield Quiet(self._keys(), id="note")
+
+    def _keys(self) -> Content:
+        keys = (("ctrl+s", " keeps it  "), *self.MORE_KEYS, ("tab", " next field  "), ("esc", " closes"))
+        return Content("").join(Content.assemble((key, KEY), (word, MUTED)) for key, word in keys)
 
     def on_mount(self) -> None:
         area = self.query_one(Composer)
@@ -125,14 +131,3 @@ class Editor(Dialog[Edited | None]):
         self.say(
             "Not kept yet. Press escape again to throw the changes away, or ctrl+s to keep them.", bad=True
         )
-
-
-def _keys() -> Content:
-    return Content.assemble(
-        ("ctrl+s", KEY),
-        (" keeps it  ", MUTED),
-        ("tab", KEY),
-        (" next field  ", MUTED),
-        ("esc", KEY),
-        (" closes", MUTED),
-    )

@@ -51,6 +51,11 @@ class OverviewView:
     series: tuple[int, ...]
     """Messages a minute, the running one last."""
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a message is waiting or being answered."""
+        return any(trip.status in ("received", "inbound_processing") for trip in self.trips)
+
 
 class OverviewScreen(AreaScreen):
     """The first screen."""
@@ -143,6 +148,10 @@ class OverviewScreen(AreaScreen):
         self.query_one("#providers", Lines).show(models)
         self.query_one("#channels", Lines).show(components("Channels", health.channels, 2 if brief else 4))
         self.query_one("#queues", Lines).show(queues(health, self._sparks(health), brief=brief))
+        if self._view is None or self._view.under_way:
+            self._show_view()  # how long it has taken so far
+
+    def on_resize(self) -> None:
         self.call_after_refresh(self._show_view)
 
     def _sparks(self, health: SystemHealth) -> dict[str, str]:

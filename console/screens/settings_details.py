@@ -134,20 +134,23 @@ def _agent(view: SettingsView, agent_id: int, clock: Clock, width: int) -> Itera
     yield Line(Content(""))
     yield heading("Versions", "tab goes there")
     for version in view.versions:
-        yield _version(version, clock)
+        yield _version(version, clock, width)
 
 
 def _policy(active: VersionRow, width: int) -> Iterator[Line]:
     if not active.policy:
         yield _fact("policy", Content.styled("the defaults", MUTED))
     for at, (key, value) in enumerate(sorted(active.policy.items())):
-        told = cell(f"{key} {json.dumps(value, ensure_ascii=False)}", limit=300)
-        yield _fact("policy" if at == 0 else "", told.truncate(max(10, width - NAME), ellipsis=True))
+        told = f"{key} {json.dumps(value, ensure_ascii=False)}"
+        for nth, line in enumerate(wrapped(told, width - NAME)[:3]):
+            yield _fact(
+                "policy" if at + nth == 0 else "", line.content if nth == 0 else line.content.pad_left(2)
+            )
     routes = "its own" if active.routing is not None else "the platform's"
     yield _fact("routing", Content.styled(routes, "" if active.routing is not None else MUTED))
 
 
-def _version(version: VersionRow, clock: Clock) -> Line:
+def _version(version: VersionRow, clock: Clock, width: int) -> Line:
     mark = ("● ", GOOD) if version.active else ("  ", MUTED)
     return Line(
         Content.assemble(
@@ -156,7 +159,7 @@ def _version(version: VersionRow, clock: Clock) -> Line:
             (clock.time(version.created_at), MUTED),
             " ",
             fit(cell(version.created_by, limit=40), 10),
-            (f"{count(version.characters):>7} chars  ", MUTED),
+            (f"{count(version.characters):>7} chars  " if width >= 60 else "", MUTED),
             cell(version.note or "", limit=300),
         ),
         ("version", version.version),

@@ -30,10 +30,12 @@ class SettingsView:
     setup: Setup
     routing: tuple[str, ...]
     """The routing in force, in words; none when it cannot be used."""
+    about: Any = None
+    """What was chosen when it was read."""
     changes: tuple[Act, ...] = ()
-    """Of the setting or tenant that is chosen, the newest first."""
+    """Of the setting or tenant `about`, the newest first."""
     versions: tuple[VersionRow, ...] = ()
-    """Of the agent that is chosen, the newest first."""
+    """Of the agent `about`, the newest first."""
 
 
 def index_lines(view: SettingsView, channels: list[ComponentHealth], width: int) -> list[Line]:

@@ -98,7 +98,9 @@ def entries(
     found: list[Entry] = []
     before: Said | None = None
     said = list(said)
-    answered = max((item.at for item in said if item.author == "human" and item.direction == "outbound"), default=None)
+    answered = max(
+        (item.at for item in said if item.author == "human" and item.direction == "outbound"), default=None
+    )
     for item in said:
         if before is None or clock.local(before.at).date() != clock.local(item.at).date():
             found.append(_day(item.at, clock, begins=begins and not found))

@@ -84,6 +84,7 @@ class Board:
         self.newest = -1
         """The line of the newest message."""
         self._line_of: dict[int, int] = {}
+        self._drawn: dict[int, tuple[object, Line]] = {}
 
     def resize(self, lines: int) -> None:
         """Have this many lines; when that changes, all are filled anew."""
@@ -106,6 +107,17 @@ class Board:
                 self._line_of[trip.id] = line
             self.lines[line] = trip
 
+    def draw(self, y: int, clock: Clock, width: int) -> Line:
+        """A line, made anew only when something of it has changed."""
+        trip = self.lines[y]
+        if trip is None:
+            return Line(Content(""))
+        look_of = (trip, took(trip, clock), clock.time(trip.created_at), width, y == self.newest)
+        known = self._drawn.get(y)
+        if known is None or known[0] != look_of:
+            known = self._drawn[y] = (look_of, _line(trip, clock, width, newest=y == self.newest))
+        return known[1]
+
 
 def passing(board: Board, clock: Clock, width: int) -> list[Line]:
     """The pane: a legend, then a line for each message; `›` marks the newest."""
@@ -114,11 +126,7 @@ def passing(board: Board, clock: Clock, width: int) -> list[Line]:
     if board.newest < 0:
         lines.append(Line(Content.styled("No message has come yet.", MUTED)))
         return lines
-    for y, trip in enumerate(board.lines):
-        lines.append(
-            Line(Content("")) if trip is None else _line(trip, clock, width, newest=y == board.newest)
-        )
-    return lines
+    return lines + [board.draw(y, clock, width) for y in range(len(board.lines))]
 
 
 def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:

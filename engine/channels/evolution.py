@@ -139,8 +139,13 @@ class EvolutionChannel:
         state = words(answer.get("instance", "state"))
         if answer.status == 200 and state == OPEN:
             if not self._settings.webhook_secrets:
-                told = "no EVOLUTION_WEBHOOK_SECRET: webhooks are refused"
-                return channel_health(self, "degraded", told, at=now)
+                blocker = channel_blocker(
+                    self,
+                    "no_webhook_secret",
+                    "No webhook secret is configured, so every webhook is refused and nothing can come in.",
+                    "Set EVOLUTION_WEBHOOK_SECRET, end the instance's webhook URL in it, and restart.",
+                )
+                return channel_health(self, "down", state, at=now, blocker=blocker)
             return channel_health(self, "up", state, at=now)
         stopped = self._not_open(state) if answer.status == 200 and state else self._blocker(answer)
         blocker = stopped or channel_blocker(

@@ -161,7 +161,13 @@ class WahaChannel:
         state = words(answer.get("status"))
         if answer.status == 200 and state == WORKING:
             if not self._settings.webhook_secrets:
-                return channel_health(self, "degraded", "no WAHA_HMAC_KEY: webhooks are refused", at=now)
+                blocker = channel_blocker(
+                    self,
+                    "no_hmac_key",
+                    "No HMAC key is configured, so every webhook is refused and nothing can come in.",
+                    "Set WAHA_HMAC_KEY here, the same key at the session's webhook in WAHA, and restart.",
+                )
+                return channel_health(self, "down", state, at=now, blocker=blocker)
             return channel_health(self, "up", state, at=now)
         stopped = self._not_working(state) if answer.status == 200 and state else self._blocker(answer)
         blocker = stopped or channel_blocker(

@@ -1,6 +1,6 @@
 """The demonstration: a throw-away database, far ends on loopback, an engine, and customers who write.
 
-    with Demo() as demo:            # everything runs now; about two seconds
+    with Demo() as demo:            # everything runs now, after about three seconds
         demo.toggle("uniapi-outage")
         demo.engine.snapshot()
 

@@ -129,9 +129,8 @@ class Feed:
                     self.listening = True
                     self.wake()
                     while True:
-                        async for _ in connection.notifies(stop_after=1):
-                            pass
-                        async for _ in connection.notifies(timeout=0):  # what came with it
+                        await _readable(connection.fileno())
+                        async for _ in connection.notifies(timeout=0):  # all that came together
                             pass
                         self.wake()
                         await asyncio.sleep(CALM_SECONDS)
@@ -141,3 +140,14 @@ class Feed:
             finally:
                 self.listening = False
             await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _readable(fd: int) -> None:
+    """Sleep until there is something to read: psycopg's own wait would wake ten times a second."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)

@@ -153,7 +153,7 @@ class OutboundDispatcher:
             del self._paused[route]
 
     def _begin(self, send: Send) -> None:
-        task = asyncio.create_task(self._send(send))
+        task = asyncio.create_task(self._send(send, asyncio.get_running_loop().time()))
         self._sends[task] = send
         task.add_done_callback(self._ended)
 
@@ -163,8 +163,8 @@ class OutboundDispatcher:
         if not task.cancelled() and (error := task.exception()):
             self._trouble(f"send: {error!r}")
 
-    async def _send(self, send: Send) -> None:
-        """One send from claim to record."""
+    async def _send(self, send: Send, claimed: float) -> None:
+        """One send from claim to record. `claimed` is the loop's time of the claim."""
         refused = self._refusal(send)
         if refused is None:
             try:
@@ -180,10 +180,13 @@ class OutboundDispatcher:
             return
         if wait > 0:
             await asyncio.sleep(wait)
-        if await self.start_lane.submit(send):
-            await self._record(await self._through(channel, send))
-        else:
+        if not await self.start_lane.submit(send):
             self._snapshot.cancelled += 1
+        elif asyncio.get_running_loop().time() >= claimed + LEASE_MARGIN_SECONDS:
+            # The lease no longer covers the call (this engine was frozen): others may have gone on.
+            await self._record(self._too_late(send))
+        else:
+            await self._record(await self._through(channel, send))
 
     def _refusal(self, send: Send) -> SendResult | None:
         """Why a message cannot be sent at all, if so."""
@@ -307,6 +310,17 @@ class OutboundDispatcher:
             error_class=error_class,
             error=error,
             hand_over=hand_over,
+        )
+
+    @staticmethod
+    def _too_late(send: Send) -> SendResult:
+        log.warning("send.too_late", queue_id=send.queue_id)
+        return SendResult(
+            send.queue_id,
+            send.token,
+            OutboundStatus.RETRY_SCHEDULED,
+            error_class="too_late",
+            error="the engine was held up between claim and call; nothing was sent",
         )
 
     @staticmethod

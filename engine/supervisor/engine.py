@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -331,7 +332,7 @@ class Engine:
             )
 
     def _session_changed(self, channel: Channel) -> None:
-        self._spawn(lambda: self._watch.probe_soon(channel))
+        self._spawn(partial(self._watch.probe_now, channel.name))
 
     async def _release_due(self) -> None:
         """Hand threads back whose visible timer has run out."""

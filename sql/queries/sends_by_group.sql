@@ -1,29 +1,45 @@
--- Sends by what a person makes of them, the newest of each group. $1 groups  $2 rows of a status to look at, at most
--- $3 of each group at most  $4 channel, or NULL  $5 tenant, or NULL  $6 thread, or NULL  $7 error class, or NULL
--- The order of each look names its index's own order, so that no statistics can talk the planner into reading history.
-WITH looked AS MATERIALIZED (
-    SELECT CASE outcome WHEN 'unknown' THEN 'unknown' WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END AS kind,
-           id, channel, tenant_id, thread_id, error_class
-      FROM (SELECT * FROM et_outbound_queue WHERE status = 'failed' ORDER BY id DESC LIMIT $2) f
-     WHERE $1::text[] && '{unknown,failed,cancelled}'
-     UNION ALL
-    SELECT 'retry', id, channel, tenant_id, thread_id, error_class
-      FROM (SELECT * FROM et_outbound_queue
-             WHERE status = 'retry_scheduled' ORDER BY next_attempt_at LIMIT $2) r
-     WHERE 'retry' = ANY($1)
-     UNION ALL
-    SELECT 'sending', id, channel, tenant_id, thread_id, error_class
-      FROM (SELECT * FROM et_outbound_queue WHERE status = 'processing' ORDER BY lease_until LIMIT $2) p
-     WHERE 'sending' = ANY($1)
-     UNION ALL
-    SELECT 'queued', id, channel, tenant_id, thread_id, error_class
-      FROM (SELECT * FROM et_outbound_queue WHERE status = 'queued' ORDER BY next_attempt_at, id LIMIT $2) q
-     WHERE 'queued' = ANY($1)
-)
-SELECT kind, id
-  FROM (SELECT kind, id, row_number() OVER (PARTITION BY kind ORDER BY id DESC) AS place
-          FROM looked
-         WHERE kind = ANY($1) AND ($4::text IS NULL OR channel = $4) AND ($5::bigint IS NULL OR tenant_id = $5)
-           AND ($6::bigint IS NULL OR thread_id = $6) AND ($7::text IS NULL OR error_class = $7)) n
- WHERE place <= $3
- ORDER BY kind, id DESC
+-- Sends by what a person makes of them. $1 groups  $2 rows of a status to look at, at most  $3 of each group at most
+-- $4 failed ones before this id  $5 channel, or NULL  $6 tenant, or NULL  $7 thread, or NULL  $8 error class, or NULL
+-- Failed ones come with the newest first, the others in the order in which they are taken. Every ORDER BY names its
+-- index's own order, so that a look ends as soon as it has enough, and no statistics make it read history.
+(SELECT 'unknown' AS kind, id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'failed' AND id < $4 ORDER BY id DESC LIMIT $2) f
+ WHERE 'unknown' = ANY($1) AND outcome = 'unknown'
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY id DESC LIMIT $3)
+ UNION ALL
+(SELECT 'failed' AS kind, id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'failed' AND id < $4 ORDER BY id DESC LIMIT $2) f
+ WHERE 'failed' = ANY($1) AND outcome IS DISTINCT FROM 'unknown' AND outcome IS DISTINCT FROM 'cancelled'
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY id DESC LIMIT $3)
+ UNION ALL
+(SELECT 'cancelled' AS kind, id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'failed' AND id < $4 ORDER BY id DESC LIMIT $2) f
+ WHERE 'cancelled' = ANY($1) AND outcome = 'cancelled'
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY id DESC LIMIT $3)
+ UNION ALL
+(SELECT 'retry', id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'retry_scheduled' ORDER BY next_attempt_at LIMIT $2) f
+ WHERE 'retry' = ANY($1)
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY next_attempt_at LIMIT $3)
+ UNION ALL
+(SELECT 'sending', id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'processing' ORDER BY lease_until LIMIT $2) f
+ WHERE 'sending' = ANY($1)
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY lease_until LIMIT $3)
+ UNION ALL
+(SELECT 'queued', id
+  FROM (SELECT * FROM et_outbound_queue WHERE status = 'queued' ORDER BY next_attempt_at, id LIMIT $2) f
+ WHERE 'queued' = ANY($1)
+   AND ($5::text IS NULL OR channel = $5) AND ($6::bigint IS NULL OR tenant_id = $6)
+   AND ($7::bigint IS NULL OR thread_id = $7) AND ($8::text IS NULL OR error_class = $8)
+ ORDER BY next_attempt_at, id LIMIT $3)

@@ -1,5 +1,6 @@
 -- T4: mark sends as started, or cancel what the AI may not say any more. Nothing is sent that is not marked.
 -- $1 engine  $2 sends  $3 tokens  $4 threads
+-- Marking again is harmless: an engine whose connection broke does not know whether it had marked.
 -- The thread is locked first, as a takeover does: whoever commits first decides.
 WITH d AS MATERIALIZED (
     SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS d(queue_id, token, thread_id)
@@ -23,7 +24,6 @@ marked AS (
                    s.author <> 'ai' OR coalesce(t.owner = 'ai' AND s.thread_epoch = t.epoch, false) AS allowed
               FROM d JOIN et_outbound_queue s ON s.id = d.queue_id LEFT JOIN locked t ON t.id = d.thread_id) v
      WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1 AND q.status = 'processing'
-       AND q.send_started_at IS NULL
  RETURNING q.id, q.message_id, q.status
 ),
 mirrored AS (

@@ -187,10 +187,13 @@ async def test_a_lid_is_resolved_if_waha_knows_it(waha_far: WahaService, session
     assert await session.resolve("998877@lid", timeout=5) is None
 
 
-async def test_a_working_session_without_hmac_is_degraded(waha_far: WahaService) -> None:
-    open_one = WahaChannel(WahaAccount(base_url=waha_far.base_url, api_key=SecretStr(waha.API_KEY)))
-    assert (await open_one.health()).state == "degraded"
-    await open_one.aclose()
+async def test_a_working_session_without_hmac_cannot_receive(waha_far: WahaService) -> None:
+    deaf = WahaChannel(WahaAccount(base_url=waha_far.base_url, api_key=SecretStr(waha.API_KEY)))
+    health = await deaf.health()
+    assert health.state == "down"
+    assert health.blocker is not None
+    assert "WAHA_HMAC_KEY" in health.blocker.remedy
+    await deaf.aclose()
 
 
 # -- Evolution -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from engine.demo.far_end import FarEnd
 from engine.settings import Settings, load_settings
 from engine.supervisor import Engine
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 class Trip:

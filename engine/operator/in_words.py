@@ -1,9 +1,11 @@
-"""A routing in words, for people who check what they have written."""
+"""Routings and policies in words and as text to edit, for people who check what they have written."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from engine.operator.agent_versions import check_policy, check_prompt
 from engine.operator.audit import BadInput
 from engine.operator.configuration import PROVIDERS
 
@@ -47,3 +49,46 @@ def _parameters(route: Route) -> str:
         told = "none" if value is None else f"{value:g}{unit}" if isinstance(value, int | float) else value
         words.append(f"{names.get(name, name)} {told}")
     return f" ({', '.join(words)})" if words else ""
+
+
+def routing_text(value: Any) -> str:
+    """A routing as JSON to edit; where none is set, the default one."""
+    from engine.llm.routing import DEFAULT_ROUTING
+
+    if value is None:
+        value = {"default": [route.model_dump(exclude_defaults=True) for route in DEFAULT_ROUTING.default]}
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def policy_text(policy: dict[str, Any]) -> str:
+    """A policy as JSON to edit, every rule with its default where it has none of its own."""
+    from engine.runtime.policy import AgentPolicy
+
+    return json.dumps({**AgentPolicy().model_dump(mode="json"), **policy}, indent=2, ensure_ascii=False)
+
+
+def parse_policy(text: str) -> dict[str, Any]:
+    """What was typed as a policy. Raises BadInput."""
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"That is not JSON: {error}.", "Correct it at that place.") from None
+    return check_policy(value)
+
+
+def policy_words(text: str) -> list[str]:
+    """A policy as typed: what it does other than the defaults. Raises BadInput."""
+    from engine.runtime.policy import AgentPolicy
+
+    defaults = AgentPolicy().model_dump(mode="json")
+    policy = parse_policy(text)
+    own = {key: value for key, value in policy.items() if value != defaults.get(key)}
+    if not own:
+        return ["the defaults"]
+    return [f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
+
+
+def prompt_words(text: str) -> list[str]:
+    """How long a prompt is. Raises BadInput."""
+    prompt = check_prompt(text)
+    return [f"{len(prompt):,} characters, about {max(1, len(prompt) // 4):,} tokens of every turn"]

@@ -1,0 +1,370 @@
+"""What can be done in the Settings area. Every change is one commit with its line in the audit log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from textual import work
+from textual.content import Content
+
+from console.sanitise import cell, foreign
+from console.screens.area import AreaScreen
+from console.screens.ask import Ask
+from console.screens.confirm import Confirm
+from console.screens.reader import Reader
+from console.screens.settings_rows import SettingsView
+from console.screens.settings_words import ROUTING, parse, read_out, typed, words_of
+from console.words import MUTED, STRONG
+
+if TYPE_CHECKING:
+    from console.widgets.index import Index
+    from engine.observe.feed import Pool
+    from engine.observe.records import Act
+    from engine.observe.setup import VersionRow
+    from engine.operator.audit import Operator
+
+
+class SettingsActs(AreaScreen):
+    """The acts of the Settings area, apart from its panes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: SettingsView | None = None
+        self.chosen: Any = None
+        """What the cursor of the index is on: (kind, key)."""
+
+    @property
+    def detail(self) -> Index:
+        raise NotImplementedError
+
+    @property
+    def about_chosen(self) -> SettingsView:
+        """What was read, without the history of what was chosen before."""
+        assert self.view is not None
+        return self.view if self.view.about == self.chosen else replace(self.view, changes=(), versions=())
+
+    @property
+    def version_under_cursor(self) -> VersionRow | None:
+        """The version the cursor is on, else the active one."""
+        if self.view is None or not self.about_chosen.versions:
+            return None
+        versions, target = self.about_chosen.versions, self.detail.target()
+        if self.detail.has_focus and isinstance(target, tuple) and target[0] == "version":
+            return next((v for v in versions if v.version == target[1]), None)
+        return next((v for v in versions if v.active), None)
+
+    @property
+    def former_change(self) -> Act | None:
+        """The change the cursor is on, else the newest one."""
+        if self.view is None:
+            return None
+        target = self.detail.target()
+        if self.detail.has_focus and isinstance(target, tuple) and target[0] == "change":
+            return target[1]  # type: ignore[no-any-return]
+        return next((act for act in self.about_chosen.changes if act.act.startswith("setting.")), None)
+
+    def _hands(self) -> tuple[Pool, Operator]:
+        session = self.switchboard.session
+        assert session.feed is not None
+        assert session.operator is not None
+        return session.feed.pool, session.operator
+
+    async def _confirm(self, question: str, detail: Content | str, yes: str) -> bool:
+        return await self.app.push_screen_wait(Confirm(question, detail, yes=yes))
+
+    # Editing
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_edit(self) -> None:
+        match self.chosen:
+            case ("setting", str(key)) if key == ROUTING:
+                await self._edit_routing()
+            case ("setting", str(key)):
+                await self._edit_setting(key)
+            case ("agent", int(agent_id)):
+                await self._edit_prompt(agent_id)
+            case ("tenant", int(tenant_id)):
+                await self._edit_cap(tenant_id)
+            case ("canned", (int(tenant_id), str(shortcut))):
+                await self._edit_canned(tenant_id, shortcut)
+
+    async def _edit_setting(self, key: str) -> None:
+        from engine.operator.configuration import check_setting, set_setting
+
+        assert self.view is not None
+        setting, words = self.view.settings[key], words_of(key)
+        if isinstance(setting.default, bool):
+            value = setting.value is not True
+            if key == "ai_paused" and not await self._confirm(
+                "Stop the AI everywhere?" if value else "Let the AI answer again?",
+                "Messages wait as received." if value else "It answers what has waited, oldest first.",
+                "Stop it" if value else "Let it",
+            ):
+                return
+        else:
+
+            def check(text: str) -> str:
+                return read_out(key, check_setting(key, parse(key, text)))
+
+            text = await self.app.push_screen_wait(
+                Ask(words.title, words.how, typed(key, setting.value), check)
+            )
+            if text is None:
+                return
+            value = parse(key, text)
+        stored = await self.do(set_setting(*self._hands(), key, value))
+        if stored is not None or value is None:
+            self.say(f"{words.title}: {read_out(key, stored)}")
+
+    async def _edit_routing(self) -> None:
+        from console.screens.routing import RoutingEditor
+        from engine.operator.configuration import set_setting
+        from engine.operator.in_words import routing_text, routing_words
+
+        assert self.view is not None
+        value = self.view.settings[ROUTING].value
+        text = value if isinstance(value, str) else routing_text(value)
+        edited = await self.app.push_screen_wait(
+            RoutingEditor("Routing", text, routing_words, code=True, why="what it is changed for")
+        )
+        if edited is not None:
+            await self.do(set_setting(*self._hands(), ROUTING, edited.text, note=edited.note))
+
+    async def _edit_prompt(self, agent_id: int) -> None:
+        from console.screens.editor import Editor
+        from engine.observe.setup import version
+        from engine.operator.agent_versions import new_agent_version
+        from engine.operator.in_words import prompt_words
+
+        pool, operator = self._hands()
+        active = next((a for a in self.view.setup.agents if a.id == agent_id), None) if self.view else None
+        now = await version(pool, agent_id, active.version) if active else None
+        if active is None or now is None:
+            return
+        title = f"Prompt of {active.name} · v{now.version}"
+        edited = await self.app.push_screen_wait(
+            Editor(title, now.prompt, prompt_words, why="what it is changed for, kept with the version")
+        )
+        if edited is not None:
+            made = await self.do(
+                new_agent_version(pool, operator, agent_id, prompt=edited.text, note=edited.note)
+            )
+            if made is not None:
+                self.say(f"Version {made} answers from now on; d shows what it changed.")
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_policy(self) -> None:
+        """A new version of the agent with another policy."""
+        from console.screens.editor import Editor
+        from engine.operator.agent_versions import new_agent_version
+        from engine.operator.in_words import parse_policy, policy_text, policy_words
+
+        agent_id = self.subject("agent")
+        active = next((v for v in self.about_chosen.versions if v.active), None)
+        if active is None:
+            return
+        edited = await self.app.push_screen_wait(
+            Editor(
+                "Policy", policy_text(active.policy), policy_words, code=True, why="what it is changed for"
+            )
+        )
+        if edited is not None:
+            policy = parse_policy(edited.text)
+            made = await self.do(new_agent_version(*self._hands(), agent_id, policy=policy, note=edited.note))
+            if made is not None:
+                self.say(f"Version {made} is in force.")
+
+    async def _edit_cap(self, tenant_id: int) -> None:
+        from engine.operator.configuration import check_setting
+        from engine.operator.tenants import update_tenant
+
+        assert self.view is not None
+        tenant = next(t for t in self.view.tenants if t.id == tenant_id)
+        key = "daily_budget_usd"
+        now = typed(key, None if tenant.daily_budget_usd is None else float(tenant.daily_budget_usd))
+        text = await self.app.push_screen_wait(
+            Ask(
+                f"Daily cap of {tenant.name}",
+                words_of(key).how,
+                now,
+                lambda typed_text: read_out(key, check_setting(key, parse(key, typed_text))),
+            )
+        )
+        if text is not None:
+            await self.do(update_tenant(*self._hands(), tenant_id, daily_budget_usd=parse(key, text)))
+
+    # Canned replies
+
+    async def _edit_canned(self, tenant_id: int, shortcut: str) -> None:
+        from engine.operator.canned import list_canned
+
+        pool, _ = self._hands()
+        kept = {reply.shortcut: reply.text for reply in await list_canned(pool, tenant_id)}
+        await self._write_canned(tenant_id, shortcut, kept.get(shortcut, ""))
+
+    async def _write_canned(self, tenant_id: int, shortcut: str, text: str) -> None:
+        from console.screens.editor import Editor
+        from engine.operator.canned import save_canned
+
+        def check(typed_text: str) -> list[str]:
+            if not typed_text.strip():
+                raise ValueError("The canned reply is empty.")
+            return [f"{len(typed_text.strip()):,} characters"]
+
+        edited = await self.app.push_screen_wait(Editor(f"Canned reply /{shortcut}", text, check))
+        if edited is not None:
+            await self.do(save_canned(*self._hands(), tenant_id, shortcut, edited.text))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_new(self) -> None:
+        """A new canned reply, of the tenant whose things the cursor is among."""
+        assert self.view is not None
+        tenant_id = self._tenant_at_hand()
+
+        def check(text: str) -> str:
+            shortcut = text.strip().removeprefix("/")
+            if not shortcut or not all(c.isalnum() or c in "-_" for c in shortcut):
+                raise ValueError("Use letters, digits, - and _.")
+            return f"/{shortcut}"
+
+        shortcut = await self.app.push_screen_wait(
+            Ask("New canned reply", "The shortcut it is called by, e.g. hours", "", check)
+        )
+        if shortcut is not None and tenant_id is not None:
+            await self._write_canned(tenant_id, shortcut.strip().removeprefix("/"), "")
+
+    def _tenant_at_hand(self) -> int | None:
+        assert self.view is not None
+        match self.chosen:
+            case ("tenant", int(tenant_id)) | ("canned", (int(tenant_id), _)):
+                return tenant_id
+        return self.view.tenants[0].id if self.view.tenants else None
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_delete(self) -> None:
+        from engine.operator.canned import delete_canned
+
+        tenant_id, shortcut = self.subject("canned reply")
+        if await self._confirm(f"Delete the canned reply /{shortcut}?", "", "Delete it"):
+            await self.do(delete_canned(*self._hands(), tenant_id, shortcut))
+
+    # Switching
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_toggle(self) -> None:
+        from engine.operator.agents import update_agent
+        from engine.operator.tenants import update_tenant
+
+        assert self.view is not None
+        match self.chosen:
+            case ("agent", int(agent_id)):
+                agent = next(a for a in self.view.setup.agents if a.id == agent_id)
+                if not agent.enabled or await self._confirm(
+                    "Switch this agent off?",
+                    "What comes for it goes to people, or to the tenant's next agent.",
+                    "Switch off",
+                ):
+                    await self.do(update_agent(*self._hands(), agent_id, enabled=not agent.enabled))
+            case ("tenant", int(tenant_id)):
+                tenant = next(t for t in self.view.tenants if t.id == tenant_id)
+                if tenant.paused or await self._confirm(
+                    "Pause this tenant?", "Its messages go to people until it is resumed.", "Pause it"
+                ):
+                    await self.do(update_tenant(*self._hands(), tenant_id, paused=not tenant.paused))
+
+    async def act_mode(self) -> None:
+        from engine.operator.agents import update_agent
+
+        assert self.view is not None
+        agent = next(a for a in self.view.setup.agents if a.id == self.subject("agent"))
+        await self.do(
+            update_agent(*self._hands(), agent.id, mode="suggest" if agent.mode == "auto" else "auto")
+        )
+
+    # Versions and the way back
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def read_version(self, number: int) -> None:
+        """A version, whole."""
+        from engine.observe.setup import version
+
+        pool, _ = self._hands()
+        found = await version(pool, self.subject("agent"), number)
+        if found is not None:
+            title = Content.assemble(
+                (f"Version {number} ", STRONG), ("by ", MUTED), cell(found.created_by, MUTED)
+            )
+            policy = json.dumps(found.policy, indent=2, ensure_ascii=False)
+            body = Content.assemble(foreign(found.prompt), ("\n\nPolicy ", STRONG), foreign(policy))
+            self.app.push_screen(Reader(title, body))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_diff(self) -> None:
+        """What the version under the cursor changed; the oldest one is held against the active one."""
+        from console.screens.version_diff import diff_body
+        from engine.operator.agent_versions import diff_versions
+
+        pool, _ = self._hands()
+        chosen, versions = self.version_under_cursor, self.about_chosen.versions
+        if chosen is None or len(versions) < 2:
+            self.say("There is only one version.")
+            return
+        older = next((v for v in versions if v.version < chosen.version), None)
+        old, new = (older, chosen) if older else (chosen, next(v for v in versions if v.active))
+        made = await diff_versions(pool, self.subject("agent"), old.version, new.version)
+        title = Content.assemble(
+            (f"Version {old.version} → {new.version} ", STRONG), cell(new.note or "", MUTED)
+        )
+        self.app.push_screen(Reader(title, diff_body(made)))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_roll_back(self) -> None:
+        if self.chosen[0] == "agent":
+            await self._roll_version_back()
+        else:
+            await self._roll_setting_back(self.chosen[1])
+
+    async def _roll_version_back(self) -> None:
+        from engine.operator.agent_versions import rollback
+
+        version = self.version_under_cursor
+        if version is None or version.active:
+            self.say("Choose an earlier version first: tab goes to the versions.", bad=True)
+            return
+        detail = cell(f"By {version.created_by}. {version.note or ''}", limit=300)
+        if await self._confirm(f"Let version {version.version} answer again?", detail, "Roll back"):
+            await self.do(rollback(*self._hands(), self.subject("agent"), version.version))
+
+    async def _roll_setting_back(self, key: str) -> None:
+        """Put back the value of the change under the cursor; else what was there before the newest one."""
+        from engine.operator.configuration import reset_setting, set_setting
+
+        change = self.former_change
+        assert change is not None
+        kept = change.after if self.detail.has_focus else change.before
+        told = "the default" if kept is None else read_out(key, kept.get("value"))
+        if key == ROUTING and kept is not None:
+            told = json.dumps(kept.get("value"), ensure_ascii=False)
+        if not await self._confirm("Put this value in force again?", cell(told, limit=600), "Put it back"):
+            return
+        if kept is None:
+            await self.do(reset_setting(*self._hands(), key))
+        else:
+            await self.do(
+                set_setting(*self._hands(), key, kept.get("value"), note=f"rolled back past #{change.id}")
+            )
+
+    # Test calls
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_test(self) -> None:
+        from console.screens.routing import TestCalls
+
+        assert self.view is not None
+        detail = (
+            "Each route is asked once, alone, with a short question. The calls are real and cost a little."
+        )
+        if await self._confirm("Call every route of the routing?", detail, "Call"):
+            self.app.push_screen(TestCalls(self.view.settings[ROUTING].value))

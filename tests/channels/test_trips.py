@@ -1,0 +1,255 @@
+"""Whole trips through the real channels: from the far end's own request to its own API, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from engine import polling
+from engine.supervisor import engine as supervisor
+from tests.channels.cases import PREVIOUS, RETIRED, recorded
+from tests.channels.world import World, account, body, settle, world
+from tests.support.postgres import Server
+
+BY_WEBHOOK = ["telegram by webhook", "whatsapp_cloud", "waha", "evolution"]
+WITH_RECEIPTS = ["whatsapp_cloud", "waha", "evolution"]
+AT = 1_772_366_400  # 2026-03-01 12:00 UTC
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _impatient() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "RECEIPTS_SECONDS", 0.2)
+        patch.setattr(polling, "TRY_LOCK_SECONDS", 0.2)
+        patch.setattr(polling, "AFTER_TROUBLE_SECONDS", 0.2)
+        patch.setattr(polling, "AFTER_NOTHING_SECONDS", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module")
+def worlds(embedded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
+    """The engine of each channel, which all tests share that leave it as it was."""
+    with ExitStack() as stack:
+        running: dict[str, World] = {}
+
+        def of(kind: str) -> World:
+            if kind not in running:
+                dsn = embedded.dsn(embedded.migrated_database())
+                running[kind] = stack.enter_context(world(kind, dsn, tmp_path_factory.mktemp("data")))
+            return running[kind]
+
+        yield of
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest, worlds: Callable[[str], World]) -> Iterator[World]:
+    shared = worlds(request.param)
+    yield shared
+    shared.reset()
+
+
+def through(*kinds: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("here", kinds, indirect=True)
+
+
+@through("telegram", *BY_WEBHOOK)
+def test_a_message_is_answered_once_however_often_it_comes(here: World) -> None:
+    message = here.message("Are you open?")
+    here.deliver(message)
+    stored = here.trip.until(here.inbound)[0]
+    reply = here.trip.until_sent(stored["id"])
+    assert (stored["text_content"], stored["raw_payload"]["from"]) == ("Are you open?", here.customer)
+    (arrived,) = here.far.arrived
+    assert (arrived.to, arrived.text) == (here.case.arrives_at, reply["text_content"])
+    assert reply["provider_message_id"]
+    here.deliver(message, **({} if here.kind == "telegram" else {"secret": PREVIOUS}))
+    settle()
+    assert len(here.inbound()) == 1
+    assert len(here.far.arrived) == 1
+    assert "evolution-key" not in str(stored["raw_payload"])
+
+
+@through(*BY_WEBHOOK)
+def test_what_is_not_the_far_ends_stores_nothing(here: World) -> None:
+    message = here.message("Are you open?")
+    assert here.post(message, secret=None) in (401, 403)
+    assert here.post(message, secret=RETIRED) in (401, 403)
+    assert here.post(message, path="/nobody") == 404
+    assert here.trip.query("SELECT FROM et_messages") == []
+    assert here.trip.query("SELECT FROM et_intake_quarantine") == []
+
+
+@through(*WITH_RECEIPTS)
+def test_receipts_move_a_message_forward_only(here: World) -> None:
+    sent = here.converse()
+    assert sent["delivery_status"] == "accepted"
+    provider_id = sent["provider_message_id"]
+    for status, at in (("read", AT + 9), ("delivered", AT + 5), ("sent", AT + 1)):
+        here.deliver(here.receipt(provider_id, status, at))
+    row = here.trip.message(sent["id"])
+    assert row["delivery_status"] == "sent"
+    told: list[datetime] = [row["delivered_at"], row["read_at"]]
+    assert [int(at.timestamp()) for at in told] == [AT + 5, AT + 9]
+    here.deliver(here.receipt(provider_id, "failed", AT + 11))
+    assert here.trip.message(sent["id"])["delivery_status"] == "sent"
+
+
+@through(*WITH_RECEIPTS)
+def test_a_failure_told_by_receipt_fails_the_message(here: World) -> None:
+    sent = here.converse()
+    here.deliver(here.receipt(sent["provider_message_id"], "failed", AT))
+    row = here.send()
+    assert (row["status"], row["outcome"]) == ("failed", "rejected")
+    assert here.trip.message(sent["id"])["reason"] == "receipt.failed"
+    assert here.thread()["owner"] == "ai"
+
+
+@through(*WITH_RECEIPTS)
+def test_the_phone_takes_over_and_our_echo_does_not(here: World) -> None:
+    sent = here.converse()
+    if here.channel != "whatsapp_cloud":  # which echoes only what the app sent
+        here.deliver(here.own(sent["text_content"], sent["provider_message_id"], echo=True))
+        here.deliver(here.own(sent["text_content"], "SEEN-BEFORE-ITS-ID", echo=True))
+    assert here.thread()["owner"] == "ai"
+    typed = here.own("I'll take over", "TYPED1", echo=False)
+    here.deliver(typed)
+    here.deliver(typed)
+    assert here.thread()["owner"] == "human"
+    rows = here.trip.query("SELECT text_content FROM et_messages WHERE author = 'human'")
+    assert [row["text_content"] for row in rows] == ["I'll take over"]
+    here.deliver(here.message("And tomorrow?", 2))
+    here.trip.until_status(here.inbound()[1]["id"], "inbound_human_takeover")
+    assert len(here.far.arrived) == 1
+
+
+@through("waha", "evolution")
+def test_lid_and_number_are_one_conversation(here: World) -> None:
+    here.converse()
+    lid = body(here.channel, "lid_with_number" if here.channel == "waha" else "lid")
+    if here.channel == "waha":
+        lid["payload"]["id"] = "false_998877@lid_LID1"
+    else:
+        lid["data"]["key"]["id"] = "LID1"
+    here.deliver(lid)
+    if here.channel == "waha":  # later messages name the LID alone
+        lid["payload"] |= {"id": "false_998877@lid_LID2", "_data": {}}
+    else:
+        lid["data"]["key"] = {"remoteJid": "998877@lid", "fromMe": False, "id": "LID2"}
+    here.deliver(lid)
+    assert len(here.inbound()) == 3
+    assert here.trip.one("SELECT count(DISTINCT thread_id) AS n FROM et_messages")["n"] == 1
+
+
+@through("waha")
+def test_a_lid_that_waha_can_look_up_is_one_conversation(here: World) -> None:
+    here.far.lids["998877@lid"] = "4915199@c.us"
+    lid = body("waha", "lid_alone")
+    lid["payload"]["id"] = "false_998877@lid_LID1"
+    here.deliver(lid)
+    here.deliver(here.message("By number now", 2))
+    assert here.trip.one("SELECT count(DISTINCT thread_id) AS n FROM et_messages")["n"] == 1
+
+
+@through(*WITH_RECEIPTS, "telegram")
+def test_nothing_of_unknown_outcome_is_sent_again(here: World) -> None:
+    here.far.next("reset")
+    here.deliver(here.message("Are you open?"))
+    row = here.until_send(outcome="unknown")
+    if here.channel == "whatsapp_cloud":
+        (arrived,) = here.far.arrived
+        ours = int(arrived.body["biz_opaque_callback_data"])
+        assert ours == row["message_id"]
+        here.deliver(here.receipt("wamid.LOST", "delivered", AT, ours))
+        settled = here.until_send(outcome="confirmed")
+        assert (settled["status"], settled["provider_message_id"]) == ("sent", "wamid.LOST")
+    settle()
+    assert len(here.far.arrived) == 1
+    if here.channel != "whatsapp_cloud":
+        assert here.send()["outcome"] == "unknown"
+
+
+@through("whatsapp_cloud")
+def test_a_refusal_told_by_receipt_settles_an_unknown_outcome(here: World) -> None:
+    here.far.next("reset")
+    here.deliver(here.message("Are you open?"))
+    row = here.until_send(outcome="unknown")
+    here.deliver(here.receipt("wamid.LOST", "failed", AT, row["message_id"]))
+    assert here.send()["outcome"] == "rejected"
+
+
+@through("whatsapp_cloud")
+def test_a_receipt_of_an_earlier_try_says_nothing_of_a_later_one(here: World) -> None:
+    sent = here.converse()
+    here.deliver(here.receipt("wamid.EARLIER", "failed", AT, sent["id"]))
+    assert here.send()["status"] == "accepted"
+
+
+@through("whatsapp_cloud")
+def test_a_long_text_is_settled_by_its_last_part_only(here: World) -> None:
+    here.converse()
+    here.far.arrived.clear()
+    here.far.next("ok", "reset")
+    here.say("Long. " * 900)
+    row = here.until_send(outcome="unknown")
+    first, last = (arrived.body for arrived in here.far.arrived)
+    assert "biz_opaque_callback_data" not in first
+    (earlier,) = row["other_provider_ids"]
+    here.deliver(here.receipt(earlier, "delivered", AT))
+    assert here.send()["outcome"] == "unknown"
+    here.deliver(here.receipt("wamid.LAST", "sent", AT, int(last["biz_opaque_callback_data"])))
+    assert here.send()["outcome"] == "confirmed"
+
+
+@through("evolution")
+def test_the_earlier_parts_of_a_long_text_are_no_takeover(here: World) -> None:
+    sent = here.converse()
+    here.trip.connection.execute(
+        "UPDATE et_outbound_queue"
+        "   SET other_provider_ids = '[\"PART1\"]', send_started_at = now() - interval '1 h'"
+    )
+    here.deliver(here.own("The first part", "PART1", echo=True))
+    assert here.thread()["owner"] == "ai"
+    here.deliver(here.own(sent["text_content"], "TYPED1", echo=False))
+    assert here.thread()["owner"] == "human"
+
+
+@pytest.mark.parametrize("told", ["before", "by the answer", "by receipt"])
+@through("whatsapp_cloud")
+def test_a_closed_window_fails_the_message_and_a_person_takes_over(here: World, told: str) -> None:
+    if told == "by the answer":
+        here.far.error = (400, 131047)
+    if told == "before":
+        here.far.error = (503, 131016)  # not taken, tried again later …
+        here.deliver(here.message("Are you open?"))
+        here.until_send(error_class="transient")
+        here.trip.connection.execute("UPDATE et_threads SET last_inbound_at = now() - interval '25 h'")
+        here.far.error = None  # … when the window has closed
+    else:
+        here.deliver(here.message("Are you open?"))
+    if told == "by receipt":
+        late = body("whatsapp_cloud", "statuses")
+        value = late["entry"][0]["changes"][0]["value"]
+        value["statuses"] = [value["statuses"][2]]
+        value["statuses"][0]["id"] = here.until_send(status="accepted")["provider_message_id"]
+        here.deliver(late)
+    row = here.until_send(status="failed")
+    assert row["outcome"] == "rejected"
+    here.trip.until(lambda: here.thread()["owner"] == "human")
+    assert len(here.far.arrived) == (told == "by receipt")
+    here.far.error = None
+
+
+@pytest.mark.parametrize("code", [131056, 130429, 80007, 4])
+@through("whatsapp_cloud")
+def test_whatsapp_asks_for_less_and_gets_it(dsn: str, tmp_path: Path, code: int) -> None:
+    with world("whatsapp_cloud", dsn, tmp_path) as here:
+        here.far.error = (400, code)
+        here.deliver(here.message("Are you open?"))
+        row = here.until_send(error_class="rate")
+        assert row["status"] == "retry_scheduled"
+        wait = (row["next_attempt_at"] - row["updated_at"]).total_seconds()
+        assert (wait >= 6) is (code == 131056)
