@@ -114,6 +114,27 @@ def _with_thread(host: Host) -> str | None:
     return None if message.thread_id is not None else "The message has no thread."
 
 
+def _send_in(*states: str) -> Condition:
+    """Needs a send in one of these statuses; `unknown` is that outcome of a failed one."""
+
+    def why_not(host: Host) -> str | None:
+        send = host.subject("send")
+        if send is None:
+            return "No message is chosen."
+        state = "unknown" if send.outcome == "unknown" else send.status
+        if state in states:
+            return None
+        return {
+            "queued": "It waits for its first try.",
+            "processing": "It is being sent right now.",
+            "retry_scheduled": "It is tried again by itself; x cancels it.",
+            "unknown": "Its outcome is unknown: s marks it sent, r sends it again.",
+            "failed": "It has failed; nobody doubts that.",
+        }.get(state, "It has left already.")
+
+    return why_not
+
+
 def _conversation(host: Host) -> str | None:
     return None if host.subject("thread") is not None else "No conversation is chosen."
 
@@ -222,6 +243,12 @@ ACTIONS: tuple[Action, ...] = (
            "messages", when=chosen("message")),
     Action("messages.last_view", "left_square_bracket", "View back", "The view before.", "messages",
            when=chosen("message"), footer=False, palette=False),
+    # Usage
+    Action("usage.next_period", "right_square_bracket", "Period", "Today, 7 days or 30 days.", "usage"),
+    Action("usage.last_period", "left_square_bracket", "Period back", "The period before.", "usage", footer=False,
+           palette=False),
+    Action("usage.measure", "m", "Plot", "Plot cost, tokens or turns.", "usage"),
+    Action("usage.export", "e", "Export", "Write the period's usage to a CSV file.", "usage", when=connected),
     # Schema
     Action("schema.migrate", "m", "Migrate", "Run the six start-up steps now; they only ever add.", "schema",
            mutates=True),
@@ -246,6 +273,24 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.new", "n", "New", "Add a canned reply.", "settings", mutates=True, when=connected),
     Action("settings.delete", "x", "Delete", "Remove this canned reply.", "settings", mutates=True,
            when=chosen("canned reply"), footer=False),
+    # Outbound
+    Action("outbound.retry", "r", "Retry", "Queue a failed message again.", "outbound", mutates=True,
+           when=_send_in("failed", "unknown")),
+    Action("outbound.cancel", "x", "Cancel", "Do not send what waits to be sent.", "outbound", mutates=True,
+           when=_send_in("queued", "retry_scheduled")),
+    Action("outbound.mark_sent", "s", "It arrived", "Settle an unknown outcome: the message did arrive.", "outbound",
+           mutates=True, when=_send_in("unknown")),
+    Action("outbound.filter", "slash", "Filter", "Filter by state, channel, error class, thread or tenant.", "outbound",
+           when=connected),
+    Action("outbound.retry_all", "R", "Retry all", "Queue every failed message of the filter again.", "outbound",
+           mutates=True),
+    Action("outbound.cancel_all", "X", "Cancel all", "Cancel every waiting message of the filter.", "outbound",
+           mutates=True),
+    Action("outbound.mark_all_sent", "S", "All arrived", "Settle every unknown outcome of the filter as sent.",
+           "outbound", mutates=True, footer=False),
+    Action("outbound.thread", "t", "Thread", "Open the conversation in the Inbox.", "outbound", when=chosen("send")),
+    Action("outbound.trip", "o", "Trip", "Open the message with its trip in Messages.", "outbound",
+           when=chosen("send"), footer=False),
     # Panes of lines: no k here, an area may want it
     Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),

@@ -69,6 +69,21 @@ AREAS: tuple[Area, ...] = (
         lambda health: _queued(health, ("inbound_error", None)),
     ),
     Area(
+        "outbound",
+        "4",
+        "Outbound",
+        "console.screens.outbound:OutboundScreen",
+        "What is on its way to customers, what failed, and what nobody knows the outcome of.",
+        lambda health: _queued(health, ("failed", "unknown")),
+    ),
+    Area(
+        "usage",
+        "5",
+        "Usage",
+        "console.screens.usage:UsageScreen",
+        "Tokens and cost by hour, day, model, agent and tenant; budgets; how providers do.",
+    ),
+    Area(
         "schema",
         "6",
         "Schema",

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-
 #: The account of a channel that has only one.
 DEFAULT_ACCOUNT = "default"
 

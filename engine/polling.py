@@ -59,7 +59,9 @@ class Poller:
             if self._blocked():
                 await asyncio.sleep(AFTER_TROUBLE_SECONDS)
                 continue
-            offset = await poll_cursor(lock, self._channel)  # raises once the lock is gone with its connection
+            offset = await poll_cursor(
+                lock, self._channel
+            )  # raises once the lock is gone with its connection
             asked = asyncio.get_running_loop().time()
             try:
                 polled = await self._channel.poll(offset, timeout=POLL_SECONDS)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -16,7 +17,9 @@ from console.actions import bindings
 from console.screens.area import AreaScreen
 from console.screens.overview_panes import (
     components,
+    engine_facts,
     engines,
+    queue_facts,
     queues,
     readiness,
     spark_key,
@@ -24,7 +27,7 @@ from console.screens.overview_panes import (
     traffic,
 )
 from console.screens.trips import Board, passing
-from console.widgets.lines import Lines
+from console.widgets.lines import Line, Lines
 from console.widgets.status_bar import Status
 from console.words import sparkline
 
@@ -73,6 +76,7 @@ class OverviewScreen(AreaScreen):
         self._samples: dict[str, deque[float]] = {}
         self._sampled_at = 0.0
         self._board = Board()
+        self._told: dict[str, tuple[Any, ...]] = {}
 
     def compose_area(self) -> ComposeResult:
         yield Lines(id="readiness")
@@ -94,7 +98,7 @@ class OverviewScreen(AreaScreen):
         from engine.observe import usage, views
 
         async with pool.connection() as connection:
-            trips = await views.read_trips(connection, TRIPS)
+            trips = await views.read_trips(connection, len(self._board.lines) or TRIPS)
             if self._today is None or self._looks % TODAY_EVERY == 0:
                 self._today = await usage.read_today(connection, self._engine_cap())
             before = self._arrivals or usage.Arrivals()
@@ -141,15 +145,38 @@ class OverviewScreen(AreaScreen):
             waiting = status.failure or f"{status.phase.capitalize()} …"
             self.query_one("#readiness", Lines).show([Content(waiting)])
             return
-        brief = self._brief
-        self.query_one("#readiness", Lines).show(readiness(health, 2 if brief else 6))
-        self.query_one("#engines", Lines).show(engines(health, brief=brief, most=2 if brief else 4))
-        models = components("Language models", health.llm_providers, 3)
-        self.query_one("#providers", Lines).show(models)
-        self.query_one("#channels", Lines).show(components("Channels", health.channels, 2 if brief else 4))
-        self.query_one("#queues", Lines).show(queues(health, self._sparks(health), brief=brief))
+        brief, sparks = self._brief, self._sparks(health)
+        self._tell_pane(
+            "readiness",
+            (brief, health.blockers, health.warnings),
+            lambda: readiness(health, 2 if brief else 6),
+        )
+        self._tell_pane(
+            "engines",
+            (brief, *engine_facts(health)),
+            lambda: engines(health, brief=brief, most=2 if brief else 4),
+        )
+        self._tell_pane(
+            "providers",
+            (health.llm_providers,),
+            lambda: components("Language models", health.llm_providers, 3),
+        )
+        self._tell_pane(
+            "channels",
+            (brief, health.channels),
+            lambda: components("Channels", health.channels, 2 if brief else 4),
+        )
+        self._tell_pane(
+            "queues", (brief, sparks, *queue_facts(health)), lambda: queues(health, sparks, brief=brief)
+        )
         if self._view is None or self._view.under_way:
             self._show_view()  # how long it has taken so far
+
+    def _tell_pane(self, name: str, facts: tuple[Any, ...], build: Callable[[], list[Line]]) -> None:
+        """Build and show a pane's lines when the facts they tell have changed."""
+        if self._told.get(name) != facts:
+            self._told[name] = facts
+            self.query_one(f"#{name}", Lines).show(build())
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._show_view)

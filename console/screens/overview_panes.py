@@ -6,7 +6,7 @@ Nothing here changes while nothing happens: no running ages where a state will d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
@@ -66,6 +66,16 @@ def _blocker(blocker: Blocker, glyph: str, style: str) -> list[Line]:
     what = Content.assemble((f"{glyph} ", style), cell(blocker.what), "  ", cell(blocker.where, MUTED))
     remedy = Content.assemble("  → ", cell(blocker.remedy, MUTED), (f"  [{key}]" if key else "", KEY))
     return [Line(what), Line(remedy, ("act", action) if action else None)]
+
+
+def engine_facts(health: SystemHealth) -> list[Any]:
+    """What `engines` tells; a heartbeat that merely comes is none of it."""
+    return [
+        (engine.name, engine.simulated, engine.inbound_worker, engine.outbound_dispatcher)
+        if engine.alive
+        else (engine.name, age(engine.heartbeat_age_seconds))
+        for engine in health.engines
+    ]
 
 
 def engines(health: SystemHealth, *, brief: bool, most: int = 4) -> list[Line]:
@@ -198,6 +208,11 @@ def queues(health: SystemHealth, sparks: dict[str, str], *, brief: bool) -> list
             )
         )
     return lines
+
+
+def queue_facts(health: SystemHealth) -> list[Any]:
+    """What `queues` tells."""
+    return [(q.status, q.outcome, q.count, q.more, age(q.oldest_age_seconds)) for q in health.queues]
 
 
 def spark_key(queue: QueueState) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from engine.channels import evolution_webhook, jid
 from engine.channel_accounts import EvolutionAccount
+from engine.channels import evolution_webhook, jid
 from engine.channels.base import (
     Capabilities,
     Outgoing,

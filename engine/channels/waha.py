@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import httpx
 
-from engine.channels import jid, waha_webhook
 from engine.channel_accounts import WahaAccount
+from engine.channels import jid, waha_webhook
 from engine.channels.base import (
     Capabilities,
     Outgoing,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from engine.channels import whatsapp_cloud_webhook
 from engine.channel_accounts import WhatsAppCloudAccount
+from engine.channels import whatsapp_cloud_webhook
 from engine.channels.base import (
     Capabilities,
     Outgoing,

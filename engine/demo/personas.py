@@ -221,15 +221,15 @@ def _bot(_rng: random.Random) -> list[Saying]:
     return [_say("Hello! This is the assistant of Pizzeria Roma."), *echoes, _say(None, LOOPING)]
 
 
-#: Those a short run should not go without come first.
+#: Those a short run should not go without come first, the longest conversation among them early.
 PERSONAS = (
     Persona("polite", 4, _polite, comes_back=True),
     Persona("chatty", 4, _chatty, comes_back=True),
+    Persona("bot", 0.25, _bot),
     Persona("human", 0.7, _human),
     Persona("opt-out", 0.4, _opt_out),
     Persona("photo", 1.2, _photo, comes_back=True),
     Persona("nasty", 0.7, _nasty),
-    Persona("bot", 0.25, _bot),
     Persona("foreign", 3, _foreign, comes_back=True),
     Persona("asker", 6, _asker, comes_back=True),
     Persona("voice", 0.8, _voice),

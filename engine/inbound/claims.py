@@ -16,6 +16,7 @@ from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
+from engine.text import clean_for_storage
 
 BURST_LIMIT = 20
 """Messages that one turn answers at most."""
@@ -88,12 +89,12 @@ class Completion:
             "account": claim.account,
             "outcome": result.outcome,
             "reason": result.reason,
-            "error": result.error,
+            "error": clean_for_storage(result.error) if result.error else None,
             "hand_over": result.hand_over,
             "opt_out": result.opt_out,
             "restartable": self.restartable,
             "retry_seconds": self.retry_seconds,
-            "text": result.text,
+            "text": clean_for_storage(result.text) if result.text else None,
             "raw_payload": {"ai_trace": result.trace.model_dump(mode="json")} if result.trace else None,
             "kind": self.kind,
             "agent_id": self.agent_id,

@@ -30,6 +30,8 @@ RETRY_BASE_SECONDS = 5.0
 RETRY_CAP_SECONDS = 300.0
 AFTER_TROUBLE_SECONDS = 1.0
 DEFER_SECONDS = 60.0
+SCHEMA_SECONDS = 2.5
+"""Longer than the supervisor takes to notice that the schema has changed."""
 
 
 class InboundWorker:
@@ -198,9 +200,35 @@ class InboundWorker:
             wasted=wasted,
             retry_seconds=min(RETRY_BASE_SECONDS * 2 ** (claim.attempts - 1), RETRY_CAP_SECONDS),
         )
-        done = await self.lane.submit(completion)
+        done = await self._write(completion)
         self._count(claim, result, done)
         return done
+
+    async def _write(self, completion: Completion) -> Completed:
+        """Commit a turn. While the schema is broken the answer is kept, so that it is not paid for twice."""
+        refused = 0
+        while refused < 2:
+            try:
+                return await self.lane.submit(completion)
+            except psycopg.ProgrammingError as error:
+                self._trouble(f"message {completion.claim.head_id} waits: {error}")
+                await asyncio.sleep(SCHEMA_SECONDS)
+                refused = 0 if self._blocked() else refused + 1
+            except Exception as error:
+                self._trouble(f"message {completion.claim.head_id} cannot be written: {error!r}")
+                break
+        return await self.lane.submit(self._without_answer(completion))
+
+    def _without_answer(self, completion: Completion) -> Completion:
+        """The completion of a turn whose record the database refuses: the message is tried again, or failed."""
+        last = completion.claim.attempts >= self._settings.max_attempts
+        result = TurnResult(
+            TurnOutcome.ERROR if last else TurnOutcome.RETRY,
+            reason="not_written",
+            error="The database refused the record of this turn; the log says why.",
+            started_at=completion.claim.claimed_at,
+        )
+        return replace(completion, result=result, wasted=None)
 
     async def _complete_batch(
         self, connection: Connection, batch: Sequence[Completion]

@@ -29,7 +29,7 @@ ALL = 100_000
 WORDS = {"unknown": "unknown", "failed": "failed", "retry": "retry", "retrying": "retry", "sending": "sending",
          "processing": "sending", "queued": "queued", "waiting": "queued", "cancelled": "cancelled", "sent": "sent",
          "accepted": "sent"}  # fmt: skip
-KNOWN = "unknown, failed, retry, sending, queued, cancelled, sent, channel:telegram, class:permanent, thread:12, tenant:1"
+KNOWN = "unknown failed retry sending queued cancelled sent channel:telegram class:permanent thread:12 tenant:1"
 
 
 @dataclass(frozen=True, slots=True)

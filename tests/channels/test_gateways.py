@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from engine.channels import jid
 from engine.channel_accounts import EvolutionAccount, WahaAccount
+from engine.channels import jid
 from engine.channels.base import Outgoing, ResolvingChannel, SendError, SendFailure, WebhookRefused
 from engine.channels.evolution import AUTH_HEADER, EvolutionChannel
 from engine.channels.waha import WahaChannel

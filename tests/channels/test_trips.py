@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from engine import polling
 from engine.supervisor import engine as supervisor
-from tests.channels.cases import PREVIOUS, RETIRED, recorded
-from tests.channels.world import World, account, body, settle, world
+from tests.channels.cases import PREVIOUS, RETIRED
+from tests.channels.world import World, body, settle, world
 from tests.support.postgres import Server
 
 BY_WEBHOOK = ["telegram by webhook", "whatsapp_cloud", "waha", "evolution"]
@@ -241,15 +240,3 @@ def test_a_closed_window_fails_the_message_and_a_person_takes_over(here: World, 
     here.trip.until(lambda: here.thread()["owner"] == "human")
     assert len(here.far.arrived) == (told == "by receipt")
     here.far.error = None
-
-
-@pytest.mark.parametrize("code", [131056, 130429, 80007, 4])
-@through("whatsapp_cloud")
-def test_whatsapp_asks_for_less_and_gets_it(dsn: str, tmp_path: Path, code: int) -> None:
-    with world("whatsapp_cloud", dsn, tmp_path) as here:
-        here.far.error = (400, code)
-        here.deliver(here.message("Are you open?"))
-        row = here.until_send(error_class="rate")
-        assert row["status"] == "retry_scheduled"
-        wait = (row["next_attempt_at"] - row["updated_at"]).total_seconds()
-        assert (wait >= 6) is (code == 131056)

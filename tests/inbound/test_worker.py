@@ -308,3 +308,24 @@ def test_notify_lost_is_made_up_for_by_the_poll(world: Trip) -> None:
     world.connection.execute("ALTER TABLE et_messages ENABLE TRIGGER et_messages_mailbox")
     world.query("UPDATE et_threads SET due_at = now() RETURNING id")
     world.until_sent(message)
+
+
+def test_an_answer_is_kept_while_the_schema_is_broken(world: Trip) -> None:
+    from engine.database.migrations import migrate
+
+    world.llm.uniapi.latency_seconds = 1.0
+    world.start()
+    message = world.insert("hello")
+    world.until(lambda: world.llm.uniapi.calls)
+    world.connection.execute("ALTER TABLE et_messages DROP COLUMN llm_model")
+    time.sleep(3)
+    assert world.message(message)["delivery_status"] == "inbound_processing"
+    assert migrate(world.dsn).ok
+    world.until_sent(message)
+    assert len(world.llm.uniapi.calls) == 1, "the model was asked once"
+
+
+def test_what_postgres_cannot_hold_is_cleaned_from_an_answer(world: Trip) -> None:
+    world.llm.uniapi.reply = lambda _: "Hello \x00 there"
+    world.start()
+    assert world.until_sent(world.insert("hello"))["text_content"] == "Hello  there"

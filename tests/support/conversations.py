@@ -96,8 +96,9 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
     p.said(ben, "A human please", 41, parked, reason="policy.human_requested")
 
     carla = threads["carla"] = p.thread(
-        "Carla Diaz", "carla", 20, inbound=25, operator="otto", owner_since=p.ago(50), auto_release_at=p.ago(-10), **human
-    )
+        "Carla Diaz", "carla", 20, inbound=25, operator="otto", owner_since=p.ago(50), auto_release_at=p.ago(-10),
+        **human,
+    )  # fmt: skip
     p.said(carla, "Can I change the address?", 25, parked, reason="takeover.owned")
     p.answered(carla, "Done, it goes to your office now.", 20, author="human", raw_payload=Jsonb({"operator": "otto"}))
 
@@ -116,3 +117,44 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
     p.said(gus, HOSTILE + "\n" + "z" + "\u0301" * 40 + " \U0001f468\u200d\U0001f469\u200d\U0001f467 1\ufe0f\u20e3", 2)
     p.answered(gus, HOSTILE, 1, OutboundStatus.FAILED, outcome=Outcome.REJECTED, last_error=HOSTILE)
     return threads
+
+
+def plant_outbound(connection: psycopg.Connection[Any], now: datetime = NOON) -> dict[str, int]:
+    """Sends by a word each: unknown, failed, retry, sending, queued, held (waits too), cancelled, sent, hostile."""
+    p = Planted(connection, now)
+    sends = {}
+    kim = p.thread("Kim Ito", "+44 7700 900123", 8, inbound=9)
+    asked = p.said(kim, "Is my table booked?", 9)
+    sends["unknown"] = p.answered(
+        kim, "Yes, your table is booked for 7 pm.", 8, OutboundStatus.FAILED, outcome=Outcome.UNKNOWN, attempts=1,
+        error_class="unknown", last_error="the connection was reset after the request went out", in_reply_to=asked,
+    )  # fmt: skip
+    lou = p.thread("Lou Maris", "lou", 30)
+    sends["failed"] = p.answered(
+        lou, "We are open from nine.", 30, OutboundStatus.FAILED, outcome=Outcome.REJECTED, attempts=6,
+        error_class="permanent", last_error="the recipient has blocked this number",
+    )  # fmt: skip
+    mia = p.thread("Mia Roth", "mia", 2)
+    sends["retry"] = p.answered(
+        mia, "The kitchen closes at ten.", 2, OutboundStatus.RETRY_SCHEDULED, outcome=None, attempts=2,
+        error_class="rate", last_error="429 too many requests",
+    )  # fmt: skip
+    connection.execute(
+        "UPDATE et_outbound_queue SET next_attempt_at = %s WHERE id = %s", [p.ago(-3), sends["retry"]]
+    )
+    nat = p.thread("Nat Wolf", "nat", 1)
+    sends["sending"] = p.answered(nat, "One moment, please.", 1, OutboundStatus.PROCESSING, outcome=None)
+    for name, person in (("queued", "Oda Falk"), ("held", "Pia Holm")):
+        thread = p.thread(person, name, 0.5)
+        sends[name] = p.answered(thread, f"Thank you, {person}!", 0.5, OutboundStatus.QUEUED, outcome=None)
+    quin = p.thread("Quin Abel", "quin", 40)
+    sends["cancelled"] = p.answered(
+        quin, "I can help with that.", 40, OutboundStatus.FAILED, outcome=Outcome.CANCELLED,
+        last_error="a person took the conversation over",
+    )  # fmt: skip
+    sends["sent"] = p.answered(quin, "Good evening!", 50)
+    ron = p.thread(HOSTILE, "ron", 3)
+    sends["hostile"] = p.answered(
+        ron, HOSTILE, 3, OutboundStatus.FAILED, outcome=Outcome.REJECTED, error_class=HOSTILE, last_error=HOSTILE
+    )
+    return sends

@@ -55,7 +55,9 @@ class EvolutionService(Service):
         return {
             "rejected": failure(400, "Bad Request", nobody),
             "locked_out": failure(401, "Unauthorized", "Unauthorized"),
-            "rate": reply({"status": 429, "error": "Too Many Requests"}, 429, retry_after="7"),
+            "rate": reply(
+                {"status": 429, "error": "Too Many Requests"}, 429, retry_after=str(self.retry_after)
+            ),
             "server_error": failure(500, "Internal Server Error", "Cannot read properties of undefined"),
             "connection_closed": failure(400, "Bad Request", ["Error: Connection Closed"]),
         }.get(fault)

@@ -30,6 +30,8 @@ class Service:
         self.requests: list[Request] = []
         self.arrived: list[Arrived] = []
         self.healthy = True
+        self.retry_after = 7
+        """Seconds to wait, as a `rate` answer tells."""
         self._next: deque[str] = deque()
         self._lock = threading.Lock()
         self._server = LoopbackServer(self._handle)

@@ -28,6 +28,8 @@ class SimulatorService(Service):
         return {
             "rejected": reply({"error": {"code": "rejected", "message": "Never."}}, 400),
             "locked_out": reply({"error": {"code": "locked_out", "message": "No."}}, 401),
-            "rate": reply({"error": {"code": "rate", "message": "Slower."}}, 429, retry_after="7"),
+            "rate": reply(
+                {"error": {"code": "rate", "message": "Slower."}}, 429, retry_after=str(self.retry_after)
+            ),
             "server_error": reply({"error": {"code": "internal"}}, 500),
         }.get(fault)

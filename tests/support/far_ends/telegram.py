@@ -73,6 +73,6 @@ class TelegramService(Service):
             "rejected": failure(400, "Bad Request: chat not found"),
             "blocked": failure(403, "Forbidden: bot was blocked by the user"),
             "locked_out": failure(401, "Unauthorized"),
-            "rate": failure(429, "Too Many Requests: retry after 7", retry_after=7),
+            "rate": failure(429, "Too Many Requests: retry later", retry_after=self.retry_after),
             "server_error": failure(500, "Internal Server Error: restart"),
         }.get(fault)

@@ -51,7 +51,7 @@ class WahaService(Service):
         return {
             "rejected": reply({"message": "No LID for user", "statusCode": 400}, 400),
             "locked_out": reply({"message": "Unauthorized", "statusCode": 401}, 401),
-            "rate": reply({"message": "Too many requests"}, 429, retry_after="7"),
+            "rate": reply({"message": "Too many requests"}, 429, retry_after=str(self.retry_after)),
             "server_error": reply({"statusCode": 500, "message": "Protocol error: Target closed"}, 500),
             "new_contact": reply(
                 {"statusCode": 500, "exception": {"message": "server returned error 463"}}, 500

@@ -57,6 +57,10 @@ class WhatsAppCloudService(Service):
         return {
             "rejected": failure(400, 131026, "Message undeliverable"),
             "locked_out": failure(401, 190, "Error validating access token"),
-            "rate": reply({"error": {"message": "Rate limit hit", "code": 130429}}, 429, retry_after="7"),
+            "rate": reply(
+                {"error": {"message": "Rate limit hit", "code": 130429}},
+                429,
+                retry_after=str(self.retry_after),
+            ),
             "server_error": failure(500, 1, "An unknown error occurred"),
         }.get(fault)

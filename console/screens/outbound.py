@@ -1,0 +1,333 @@
+"""Outbound: what leaves, what does not, and what a person decides about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+
+from console.actions import bindings
+from console.screens.area import AreaScreen
+from console.screens.outbound_detail import told
+from console.screens.outbound_rows import Head, Send, SendList, group_of, heading, send
+from console.widgets.arranged_list import ArrangedList
+from console.widgets.filter_bar import FilterBar
+from console.widgets.quiet import Quiet
+from console.words import MUTED, count
+
+if TYPE_CHECKING:
+    from engine.observe.feed import Pool
+    from engine.observe.outbound import Outbound, SendDetail, SendSearch
+    from engine.observe.records import SendRow
+    from engine.operator.bulk import Acted
+
+TICK_SECONDS = 10.0
+#: What an act on everything the filter shows does to each group of it; the first is what is done.
+BULK: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "retry": ("Send {} again?", ("failed", "cancelled"), "Send {}"),
+    "resend": ("Send {} of unknown outcome again?", ("unknown",), "Send {} again"),
+    "cancel": ("Cancel {}?", ("queued", "retry"), "Cancel {}"),
+    "mark_sent": ("Mark {} of unknown outcome as sent?", ("unknown",), "Mark {}"),
+}
+TWICE = "Nobody can tell whether it has arrived. Sent again, the customer may get it twice."
+
+
+class OutboundScreen(AreaScreen):
+    """The fourth area."""
+
+    AREA = "outbound"
+    CSS_PATH = "outbound.tcss"
+    AUTO_FOCUS = "SendList"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("outbound")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words = ""
+        self._search: SendSearch | None = None
+        self._view: Outbound | None = None
+        self._older: dict[int, SendRow] = {}
+        self._end = False
+        """Of a group that is shown alone: nothing older is left to read."""
+        self._open_id: int | None = None
+
+    def compose_area(self) -> ComposeResult:
+        yield FilterBar("everything on its way, and what has left", "unknown · failed · queued · channel:telegram")
+        with Horizontal(id="panes"):
+            yield SendList()
+            with VerticalScroll(id="detail", can_focus=False):
+                yield Quiet(id="told")
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK_SECONDS, self._tick, name="ages")
+
+    @property
+    def _list(self) -> SendList:
+        return self.query_one(SendList)
+
+    def subject(self, kind: str) -> Any:
+        if not self.composed or kind != "send":
+            return None
+        item = self._list.chosen
+        return item.row if item is not None else None
+
+    def back(self) -> bool:
+        """From the detail to the list, to the unfiltered list."""
+        if self.has_class("-open") and self.has_class("-narrow"):
+            self.remove_class("-open")
+        elif self._search:
+            self.filter_by("")
+        else:
+            return False
+        return True
+
+    # Reading
+
+    async def load(self, pool: Pool) -> tuple[Outbound, SendDetail | None]:
+        from engine.observe.outbound import SendSearch, outbound, send_detail
+
+        search = self._search or SendSearch()
+        renew = [item.id for item in self._list.in_view() if isinstance(item, Send) and item.id in self._older]
+        detail = await send_detail(pool, self._open_id) if self._open_id is not None else None
+        return await outbound(pool, search, renew=renew), detail
+
+    def show(self, view: tuple[Outbound, SendDetail | None]) -> None:
+        self._view, detail = view
+        for row in self._view.renewed:
+            self._older[row.id] = row
+        self._arrange()
+        if detail is not None and detail.row.id == self._open_id:
+            self._tell(detail)
+        self.refresh_bindings()
+
+    def _arrange(self) -> None:
+        if self._view is None:
+            return
+        clock, items = self.switchboard.clock, list[Head | Send]()
+        alone = self._search is not None and len(self._search.groups) == 1
+        for group, rows, more in self._view.groups:
+            if alone:
+                older = (row for row in self._older.values() if group_of(row) == group)
+                rows = tuple({row.id: row for row in (*rows, *older)}.values())
+                more = more and not self._end
+            items.append(heading(group, len(rows), more, None if self._search else self._known(group)))
+            items += [send(row, clock, group) for row in rows]
+        nothing = " Nothing matches." if self._search else " Nothing has been sent yet."
+        self._list.say_when_empty(Content.styled(nothing, MUTED))
+        at_top = self._list.row is None
+        self._list.show(tuple(items))
+        if at_top and len(items) > 1:
+            self._list.cursor = 1
+        self.query_one(FilterBar).tell(self._words)
+
+    def _known(self, group: str) -> int | None:
+        """How many health counts."""
+        health = self.switchboard.status.health
+        keys = {
+            "unknown": ("failed", "unknown"),
+            "failed": ("failed", None),
+            "retry": ("retry_scheduled", None),
+            "sending": ("processing", None),
+            "queued": ("queued", None),
+        }
+        queues = health.queues if health is not None else []
+        return next((q.count for q in queues if (q.status, q.outcome) == keys.get(group)), None)
+
+    def _tick(self) -> None:
+        """Ages and next tries move on."""
+        if self.is_current and self.composed:
+            self._arrange()
+
+    def on_arranged_list_wanted(self) -> None:
+        search, view = self._search, self._view
+        if search is None or view is None or len(search.groups) != 1 or self._end or not view.groups:
+            return
+        group, rows, more = view.groups[0]
+        if more and group in ("unknown", "failed", "cancelled", "sent"):
+            self.read_older(min([*self._older, *(row.id for row in rows)]))
+
+    @work(exclusive=True, exit_on_error=False, group="older")
+    async def read_older(self, before: int) -> None:
+        """The next page of a group that is shown alone."""
+        from engine.observe.outbound import older_sends
+
+        search, feed = self._search, self.switchboard.session.feed
+        if feed is None or search is None:
+            return
+        rows = await older_sends(feed.pool, search, before)
+        if search is self._search:
+            self._older |= {row.id: row for row in rows}
+            self._end = not rows
+            self._arrange()
+
+    # The send that is open
+
+    def on_arranged_list_highlighted(self, event: ArrangedList.Highlighted) -> None:
+        self.refresh_bindings()
+        self._open_id = event.row.id if isinstance(event.row, Send) else None
+        if self._open_id is None:
+            self.query_one("#told", Quiet).show(Content(""))
+        elif not self.has_class("-narrow") or self.has_class("-open"):
+            self.read_detail()
+
+    def on_arranged_list_opened(self, event: ArrangedList.Opened) -> None:
+        if isinstance(event.row, Head):
+            self.filter_by(event.row.group)
+        else:
+            self.add_class("-open")
+            self.read_detail()
+
+    @work(exclusive=True, exit_on_error=False, group="detail")
+    async def read_detail(self) -> None:
+        """Read the send under the cursor at once; the poll keeps it up to date."""
+        from engine.observe.outbound import send_detail
+
+        feed, wanted = self.switchboard.session.feed, self._open_id
+        if feed is None or wanted is None:
+            return
+        detail = await send_detail(feed.pool, wanted)
+        if detail is not None and wanted == self._open_id:
+            self._tell(detail)
+
+    def _tell(self, detail: SendDetail) -> None:
+        self.query_one("#told", Quiet).show(told(detail, self.switchboard.clock))
+
+    # The filter
+
+    def act_filter(self) -> None:
+        self.query_one(FilterBar).edit()
+
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        self._list.focus()
+        self.filter_by(event.words)
+
+    def on_filter_bar_given_up(self) -> None:
+        self._list.focus()
+
+    def filter_by(self, words: str) -> None:
+        """Show the sends that match these words."""
+        from engine.observe.outbound import parse_sends
+        from engine.observe.search import SearchError
+
+        try:
+            self._search = parse_sends(words) or None
+        except SearchError as error:
+            self.query_one(FilterBar).tell(self._words, str(error), bad=True)
+            return
+        self._words = words
+        self._older.clear()
+        self._end = False
+        self.query_one(FilterBar).tell(words)
+        self.poll()
+
+    # Acts
+
+    @property
+    def _pool(self) -> Any:
+        assert self.switchboard.session.feed is not None
+        return self.switchboard.session.feed.pool
+
+    @property
+    def _operator(self) -> Any:
+        return self.switchboard.session.operator
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_retry(self) -> None:
+        from engine.operator.outbound import retry_send
+
+        row: SendRow = self.subject("send")
+        unknown = row.outcome == "unknown"
+        if unknown and not await self._agreed(f"Send it to {row.who or 'the customer'} again?", TWICE, "Send it again"):
+            return
+        await self.do(retry_send(self._pool, self._operator, row.id, resend=unknown))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_cancel(self) -> None:
+        from engine.operator.outbound import cancel_send
+
+        row: SendRow = self.subject("send")
+        detail = "The customer does not get it. It can be sent later after all."
+        if await self._agreed(f"Cancel the message to {row.who or 'the customer'}?", detail, "Cancel it", "Leave it"):
+            await self.do(cancel_send(self._pool, self._operator, row.id))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_mark_sent(self) -> None:
+        from engine.operator.outbound import mark_sent
+
+        row: SendRow = self.subject("send")
+        detail = "You know that it has arrived. It is not sent again, and this cannot be taken back."
+        if await self._agreed(f"Mark the message to {row.who or 'the customer'} as sent?", detail, "It arrived"):
+            await self.do(mark_sent(self._pool, self._operator, row.id))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_retry_all(self) -> None:
+        unknown = self._search is not None and self._search.groups == ("unknown",)
+        await self._bulk("resend" if unknown else "retry")
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_cancel_all(self) -> None:
+        await self._bulk("cancel")
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_mark_all_sent(self) -> None:
+        await self._bulk("mark_sent")
+
+    async def _agreed(self, question: str, detail: str, yes: str, no: str = "No") -> bool:
+        from console.screens.confirm import Confirm
+
+        return await self.app.push_screen_wait(Confirm(question, detail, yes=yes, no=no))
+
+    async def _bulk(self, act: Literal["retry", "resend", "cancel", "mark_sent"]) -> None:
+        """An act on everything of the filter that allows it, once its count has been agreed to."""
+        from console.screens.working import Working
+        from engine.observe.outbound import SendSearch, matching_ids
+        from engine.operator.outbound import act_on_sends
+
+        question, groups, yes = BULK[act]
+        found = await matching_ids(self._pool, self._search or SendSearch())
+        ids = [i for group in groups for i in found.get(group, ())]
+        if not ids:
+            self.say(f"The filter shows nothing to {act.replace('_', ' ')}.", bad=True)
+            return
+        many = f"{count(len(ids))} message{'' if len(ids) == 1 else 's'}"
+        note = f"filter: {self._words or 'none'}"
+        detail = [note[:1].upper() + note[1:]]
+        if act == "resend":
+            detail.append(TWICE)
+        if act == "retry" and found.get("unknown"):
+            detail.append(f"{count(len(found['unknown']))} of unknown outcome are left; filter “unknown” for those.")
+        if not await self._agreed(question.format(many), "\n".join(detail), yes.format(count(len(ids))), "Leave them"):
+            return
+        acted = await self.app.push_screen_wait(
+            Working(
+                question.format(many).removesuffix("?"),
+                lambda progress: act_on_sends(
+                    self._pool, self._operator, act, ids, progress=progress, note=note
+                ),
+            )
+        )
+        if self.switchboard.session.feed is not None:
+            self.switchboard.session.feed.wake()
+        if acted is not None:
+            self._tell_acted(acted)
+
+    def _tell_acted(self, acted: Acted) -> None:
+        skipped = "; ".join(f"{count(number)} left: {reason}" for reason, number in acted.reasons.items())
+        self.say(". ".join(part for part in (f"{count(acted.count)} done", skipped) if part), bad=not acted.count)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_thread(self) -> None:
+        from console.jumping import open_thread
+
+        row: SendRow = self.subject("send")
+        if row.thread_id is not None:
+            await open_thread(self.switchboard, row.thread_id)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_trip(self) -> None:
+        from console.jumping import open_message
+
+        await open_message(self.switchboard, self.subject("send").message_id)

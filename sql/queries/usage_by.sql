@@ -1,0 +1,21 @@
+-- Usage between $1 and $2, added up in several ways at once; `way` names them: model, agent, tenant, task.
+WITH sums AS (
+    SELECT provider, model, agent_id, tenant_id, task,
+           CASE WHEN grouping(provider) = 0 THEN 'model' WHEN grouping(agent_id) = 0 THEN 'agent'
+                WHEN grouping(tenant_id) = 0 THEN 'tenant' ELSE 'task' END AS way,
+           sum(turns)::bigint AS turns, sum(unpriced)::bigint AS unpriced,
+           sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens,
+           sum(cost_usd)::float AS cost_usd
+      FROM et_usage_hourly
+     WHERE hour >= $1 AND hour < $2
+     GROUP BY GROUPING SETS ((provider, model), (tenant_id, agent_id), (tenant_id), (task))
+)
+SELECT s.way,
+       CASE s.way WHEN 'model' THEN s.provider || ' ' || s.model
+                  WHEN 'agent' THEN coalesce(a.name, 'agent ' || s.agent_id)
+                  WHEN 'tenant' THEN coalesce(t.name, 'tenant ' || s.tenant_id) ELSE s.task END AS name,
+       s.turns, s.unpriced, s.prompt_tokens, s.completion_tokens, s.cost_usd
+  FROM sums s
+  LEFT JOIN et_agents a ON s.way = 'agent' AND a.id = s.agent_id
+  LEFT JOIN et_tenants t ON s.way = 'tenant' AND t.id = s.tenant_id
+ ORDER BY s.way, s.cost_usd DESC, s.turns DESC, name
