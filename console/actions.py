@@ -135,6 +135,14 @@ def _send_in(*states: str) -> Condition:
     return why_not
 
 
+def _thing(host: Host) -> str | None:
+    return None if host.subject("thing") is not None else "It is about no conversation or message."
+
+
+def _entries(host: Host) -> str | None:
+    return None if host.subject("entries") is not None else "Nothing is listed."
+
+
 def _conversation(host: Host) -> str | None:
     return None if host.subject("thread") is not None else "No conversation is chosen."
 
@@ -291,6 +299,17 @@ ACTIONS: tuple[Action, ...] = (
     Action("outbound.thread", "t", "Thread", "Open the conversation in the Inbox.", "outbound", when=chosen("send")),
     Action("outbound.trip", "o", "Trip", "Open the message with its trip in Messages.", "outbound",
            when=chosen("send"), footer=False),
+    # Journal
+    Action("journal.filter", "slash", "Filter", "Filter by source, level or words.", "journal", when=connected),
+    Action("journal.source", "s", "Source", "Only the next source: log, acts, LLM calls, schema, all.", "journal"),
+    Action("journal.follow", "f", "Follow", "Go to the newest entry and follow what comes.", "journal"),
+    Action("journal.open", "o", "Open", "Go to the conversation or message the entry is about.", "journal",
+           when=_thing),
+    Action("journal.export", "e", "Export", "Write what is listed to a file, as JSONL or CSV.", "journal",
+           when=_entries),
+    Action("journal.copy", "y", "Copy", "Copy the entry as JSON.", "journal", when=chosen("entry"), footer=False),
+    Action("journal.look_back", "g,home", "Look back", "The oldest entry read, and what was before it.", "journal",
+           footer=False, palette=False, priority=True),
     # Panes of lines: no k here, an area may want it
     Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),

@@ -98,6 +98,13 @@ AREAS: tuple[Area, ...] = (
         "console.screens.settings:SettingsScreen",
         "Platform settings, routing, agents with their prompts, canned replies, channels.",
     ),
+    Area(
+        "journal",
+        "8",
+        "Journal",
+        "console.screens.journal:JournalScreen",
+        "The engine's log, what people did, failed LLM calls and schema runs.",
+    ),
 )
 
 

@@ -93,7 +93,7 @@ def _finish(work: Coroutine[Any, Any, Result]) -> Result:
 
 def _explain(error: Exception) -> int:
     """Say what went wrong and what to do; returns the exit code."""
-    from engine.model import SwitchboardError
+    from engine.settings import SwitchboardError
     from engine.observe.feed import DatabaseError
     from engine.settings import SettingsError
 
@@ -119,7 +119,7 @@ def _where(error: Exception) -> list[str]:
 
 def _settings(*, logs_to_stderr: bool = False) -> Settings:
     """The settings in force, with logging set up: commands other than `engine` keep their terminal clean."""
-    from engine.logs import configure_logging
+    from engine.observe.logs import configure_logging
     from engine.settings import load_settings
 
     settings = load_settings()
@@ -198,8 +198,8 @@ def demo(
         _usage("--json goes with --headless.")
     if not headless:
         _need_terminal("switchboard demo --headless")
-    from engine.demo.scenario import Demo, run_headless
-    from engine.logs import configure_logging
+    from engine.supervisor.demo import Demo, run_headless
+    from engine.observe.logs import configure_logging
     from engine.settings import Settings
 
     configure_logging(Settings.model_construct(), quiet=True)  # defaults: nobody's own settings are read
@@ -308,7 +308,7 @@ def regression(
     Example: switchboard regression --stand-in
     """
     from console.plain import step_line
-    from engine.regression import run_regression
+    from engine.supervisor.regression import run_regression
     from engine.supervisor import Database
 
     settings = _settings()

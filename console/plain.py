@@ -21,7 +21,7 @@ MARKS = {"ok": "✓ ok  ", "warn": "! warn", "fail": "✗ fail", "skip": "· ski
 
 def say(lines: str | Iterable[str], *, error: bool = False) -> None:
     """Print, with whatever is foreign in it made safe."""
-    from engine.text import sanitise
+    from engine.observe import sanitise
 
     for line in [lines] if isinstance(lines, str) else lines:
         typer.echo(sanitise(line), err=error)

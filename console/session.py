@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.logs import LogRing
+    from engine.observe.logs import LogRing
     from engine.observe.feed import Database, Feed
     from engine.operator.audit import Operator
     from engine.settings import Settings
@@ -93,7 +93,7 @@ class Session:
         on_phase()
 
     def _read_settings(self) -> None:
-        from engine.logs import configure_logging
+        from engine.observe.logs import configure_logging
         from engine.operator.audit import Operator
         from engine.settings import config_file
 

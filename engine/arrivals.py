@@ -5,10 +5,14 @@ Only when this has committed does the far end hear that it was taken; until then
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import psycopg
 
 from engine.channels.base import Channel, Inbound, Parsed, ResolvingChannel
+from engine.channels.webhook import Collector
 from engine.database.connection import Connection, Pool, transaction
 from engine.inbound.intake import store_inbound
 from engine.logs import get_logger
@@ -23,52 +27,95 @@ CURSOR_DAYS = 6
 throw them away unseen."""
 
 
-@dataclass(frozen=True)
-class Arrived:
+REFUSED = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+"""The database will never take such a value, however often it is brought."""
+
+
+class Arrived(NamedTuple):
     """What was stored."""
 
-    messages: int
-    duplicates: int
-    phone_replies: int
-    receipts: int
-    quarantined: int
+    messages: int = 0
+    duplicates: int = 0
+    phone_replies: int = 0
+    receipts: int = 0
+    quarantined: int = 0
 
 
 async def store_arrivals(
     pool: Pool, channel: Channel, parsed: Parsed, *, next_offset: int | None = None
 ) -> Arrived:
     """Store what came in through an account, and the offset to poll from next. Raises psycopg.Error."""
-    inbounds = await _with_aliases(pool, channel, parsed.inbounds)
-    async with transaction(pool) as connection:
-        tenants = await _tenants(connection, channel, (message.account for message in inbounds))
-        if next_offset is not None:
-            await _move_cursor(connection, channel, next_offset)
-        theirs = [message for message in inbounds if not message.from_me]
-        stored = 0
-        for account, tenant_id in tenants.items():
-            messages = [message for message in theirs if message.account == account]
-            if messages:
-                stored += await store_inbound(
-                    connection, tenant_id=tenant_id, channel=channel.name, messages=messages
-                )
-        ours = [message for message in inbounds if message.from_me and message.by_api is not True]
-        phone = [await _from_phone(connection, tenants[one.account], channel, one) for one in ours]
-        receipts = 0
-        if parsed.receipts:
-            receipts = await apply_receipts(connection, channel.name, parsed.receipts)
-        for odd in parsed.quarantined:
-            await connection.execute(
-                "INSERT INTO et_intake_quarantine (channel, account, why, body) VALUES (%s, %s, %s, %s)",
-                [channel.name, channel.account, odd.why, odd.body],
-            )
-    if parsed.quarantined:
+    parsed = replace(parsed, inbounds=tuple(await _with_aliases(pool, channel, parsed.inbounds)))
+    try:
+        arrived = await _commit(pool, channel, parsed, next_offset, _store)
+    except REFUSED:
+        arrived = await _commit(pool, channel, parsed, next_offset, _store_singly)
+    if arrived.quarantined:
         log.warning(
             "intake.quarantined",
             channel=channel.name,
             account=channel.account,
-            bodies=len(parsed.quarantined),
+            bodies=arrived.quarantined,
+        )
+    return arrived
+
+
+async def _commit(
+    pool: Pool,
+    channel: Channel,
+    parsed: Parsed,
+    next_offset: int | None,
+    store: Callable[[Connection, Channel, Parsed], Awaitable[Arrived]],
+) -> Arrived:
+    """Rows and offset together."""
+    async with transaction(pool) as connection:
+        arrived = await store(connection, channel, parsed)
+        if next_offset is not None:
+            await _move_cursor(connection, channel, next_offset)
+    return arrived
+
+
+async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Arrived:
+    """Everything at once."""
+    tenants = await _tenants(connection, channel, (message.account for message in parsed.inbounds))
+    theirs = [message for message in parsed.inbounds if not message.from_me]
+    stored = 0
+    for account, tenant_id in tenants.items():
+        messages = [message for message in theirs if message.account == account]
+        if messages:
+            stored += await store_inbound(
+                connection, tenant_id=tenant_id, channel=channel.name, messages=messages
+            )
+    ours = [message for message in parsed.inbounds if message.from_me and message.by_api is not True]
+    phone = [await _from_phone(connection, tenants[one.account], channel, one) for one in ours]
+    receipts = 0
+    if parsed.receipts:
+        receipts = await apply_receipts(connection, channel.name, parsed.receipts)
+    for odd in parsed.quarantined:
+        await connection.execute(
+            "INSERT INTO et_intake_quarantine (channel, account, why, body) VALUES (%s, %s, %s, %s)",
+            [channel.name, channel.account, odd.why, odd.body],
         )
     return Arrived(stored, len(theirs) - stored, sum(phone), receipts, len(parsed.quarantined))
+
+
+async def _store_singly(connection: Connection, channel: Channel, parsed: Parsed) -> Arrived:
+    """One by one, so that what the database refuses costs its neighbours nothing and does not come back."""
+    total = await _store(connection, channel, Parsed(quarantined=parsed.quarantined))
+    singles: list[tuple[Parsed, Any]] = [
+        *((Parsed(inbounds=(one,)), one.raw) for one in parsed.inbounds),
+        *((Parsed(receipts=(one,)), repr(one)) for one in parsed.receipts),
+    ]
+    for single, raw in singles:
+        try:
+            async with connection.transaction():
+                arrived = await _store(connection, channel, single)
+        except REFUSED as error:
+            found = Collector()
+            found.quarantine(f"refused by the database: {type(error).__name__}", raw)
+            arrived = await _store(connection, channel, found.parsed())
+        total = Arrived(*(before + more for before, more in zip(total, arrived, strict=True)))
+    return total
 
 
 async def poll_cursor(connection: Connection, channel: Channel) -> int | None:

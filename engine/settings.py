@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from engine.channel_accounts import ChannelSettings
-from engine.model import SwitchboardError
+from engine.model import SwitchboardError as SwitchboardError
 
 Seconds = Annotated[float, Field(gt=0)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

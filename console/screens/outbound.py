@@ -55,7 +55,9 @@ class OutboundScreen(AreaScreen):
         self._open_id: int | None = None
 
     def compose_area(self) -> ComposeResult:
-        yield FilterBar("everything on its way, and what has left", "unknown · failed · queued · channel:telegram")
+        yield FilterBar(
+            "everything on its way, and what has left", "unknown · failed · queued · channel:telegram"
+        )
         with Horizontal(id="panes"):
             yield SendList()
             with VerticalScroll(id="detail", can_focus=False):
@@ -90,7 +92,9 @@ class OutboundScreen(AreaScreen):
         from engine.observe.outbound import SendSearch, outbound, send_detail
 
         search = self._search or SendSearch()
-        renew = [item.id for item in self._list.in_view() if isinstance(item, Send) and item.id in self._older]
+        renew = [
+            item.id for item in self._list.in_view() if isinstance(item, Send) and item.id in self._older
+        ]
         detail = await send_detail(pool, self._open_id) if self._open_id is not None else None
         return await outbound(pool, search, renew=renew), detail
 
@@ -240,7 +244,9 @@ class OutboundScreen(AreaScreen):
 
         row: SendRow = self.subject("send")
         unknown = row.outcome == "unknown"
-        if unknown and not await self._agreed(f"Send it to {row.who or 'the customer'} again?", TWICE, "Send it again"):
+        if unknown and not await self._agreed(
+            f"Send it to {row.who or 'the customer'} again?", TWICE, "Send it again"
+        ):
             return
         await self.do(retry_send(self._pool, self._operator, row.id, resend=unknown))
 
@@ -250,7 +256,9 @@ class OutboundScreen(AreaScreen):
 
         row: SendRow = self.subject("send")
         detail = "The customer does not get it. It can be sent later after all."
-        if await self._agreed(f"Cancel the message to {row.who or 'the customer'}?", detail, "Cancel it", "Leave it"):
+        if await self._agreed(
+            f"Cancel the message to {row.who or 'the customer'}?", detail, "Cancel it", "Leave it"
+        ):
             await self.do(cancel_send(self._pool, self._operator, row.id))
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
@@ -259,7 +267,9 @@ class OutboundScreen(AreaScreen):
 
         row: SendRow = self.subject("send")
         detail = "You know that it has arrived. It is not sent again, and this cannot be taken back."
-        if await self._agreed(f"Mark the message to {row.who or 'the customer'} as sent?", detail, "It arrived"):
+        if await self._agreed(
+            f"Mark the message to {row.who or 'the customer'} as sent?", detail, "It arrived"
+        ):
             await self.do(mark_sent(self._pool, self._operator, row.id))
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
@@ -298,8 +308,12 @@ class OutboundScreen(AreaScreen):
         if act == "resend":
             detail.append(TWICE)
         if act == "retry" and found.get("unknown"):
-            detail.append(f"{count(len(found['unknown']))} of unknown outcome are left; filter “unknown” for those.")
-        if not await self._agreed(question.format(many), "\n".join(detail), yes.format(count(len(ids))), "Leave them"):
+            detail.append(
+                f"{count(len(found['unknown']))} of unknown outcome are left; filter “unknown” for those."
+            )
+        if not await self._agreed(
+            question.format(many), "\n".join(detail), yes.format(count(len(ids))), "Leave them"
+        ):
             return
         acted = await self.app.push_screen_wait(
             Working(
@@ -316,7 +330,9 @@ class OutboundScreen(AreaScreen):
 
     def _tell_acted(self, acted: Acted) -> None:
         skipped = "; ".join(f"{count(number)} left: {reason}" for reason, number in acted.reasons.items())
-        self.say(". ".join(part for part in (f"{count(acted.count)} done", skipped) if part), bad=not acted.count)
+        self.say(
+            ". ".join(part for part in (f"{count(acted.count)} done", skipped) if part), bad=not acted.count
+        )
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_thread(self) -> None:

@@ -29,7 +29,9 @@ ADVICE = {
 def told(detail: SendDetail, clock: Clock) -> Content:
     """The detail pane."""
     row = detail.row
-    return Content("\n").join([_head(row, clock), Content(""), _text(detail), Content(""), *_way(detail, clock)])
+    return Content("\n").join(
+        [_head(row, clock), Content(""), _text(detail), Content(""), *_way(detail, clock)]
+    )
 
 
 def _head(row: SendRow, clock: Clock) -> Content:

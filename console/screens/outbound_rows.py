@@ -1,7 +1,7 @@
 """Sends in a list: groups under headings, and one line each.
 
-    ? Unknown outcome  3            each waits for a decision: s it arrived, r send it again
-      Anna Berger   whatsapp_cloud  12m   2×           unknown   the far end did not answer
+? Unknown outcome  3            each waits for a decision: s it arrived, r send it again
+  Anna Berger   whatsapp_cloud  12m   2×           unknown   the far end did not answer
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def _head(item: Head, width: int) -> Content:
     shown, note = HEADS[item.group]
     title = shown.word[:1].upper() + shown.word[1:]
     left_part = Content.assemble((f"{shown.glyph} ", shown.style), (title, STRONG), f"  {item.count}  ")
-    return Content.assemble(left_part, fit(Content.styled(note, MUTED), max(0, width - left_part.cell_length)))
+    return Content.assemble(
+        left_part, fit(Content.styled(note, MUTED), max(0, width - left_part.cell_length))
+    )
 
 
 def _send(item: Send, width: int) -> Content:

@@ -14,6 +14,7 @@ from console.actions import bindings
 from console.screens.settings_acts import SettingsActs
 from console.screens.settings_details import detail_lines
 from console.screens.settings_rows import SettingsView, index_lines
+from console.screens.settings_versions import SettingsVersions
 from console.screens.settings_words import ROUTING
 from console.widgets.index import Index
 from console.widgets.lines import Lines
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 CHANGES = 30
 
 
-class SettingsScreen(SettingsActs):
+class SettingsScreen(SettingsActs, SettingsVersions):
     """The Settings area."""
 
     AREA = "settings"

@@ -1,78 +1,16 @@
-"""What can be done in the Settings area. Every change is one commit with its line in the audit log."""
+"""What can be changed in the Settings area. Every change is one commit with its line in the audit log."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
 from textual import work
-from textual.content import Content
 
-from console.sanitise import cell, foreign
-from console.screens.area import AreaScreen
 from console.screens.ask import Ask
-from console.screens.confirm import Confirm
-from console.screens.reader import Reader
-from console.screens.settings_rows import SettingsView
+from console.screens.settings_base import SettingsBase
 from console.screens.settings_words import ROUTING, parse, read_out, typed, words_of
-from console.words import MUTED, STRONG
-
-if TYPE_CHECKING:
-    from console.widgets.index import Index
-    from engine.observe.feed import Pool
-    from engine.observe.records import Act
-    from engine.observe.setup import VersionRow
-    from engine.operator.audit import Operator
 
 
-class SettingsActs(AreaScreen):
-    """The acts of the Settings area, apart from its panes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.view: SettingsView | None = None
-        self.chosen: Any = None
-        """What the cursor of the index is on: (kind, key)."""
-
-    @property
-    def detail(self) -> Index:
-        raise NotImplementedError
-
-    @property
-    def about_chosen(self) -> SettingsView:
-        """What was read, without the history of what was chosen before."""
-        assert self.view is not None
-        return self.view if self.view.about == self.chosen else replace(self.view, changes=(), versions=())
-
-    @property
-    def version_under_cursor(self) -> VersionRow | None:
-        """The version the cursor is on, else the active one."""
-        if self.view is None or not self.about_chosen.versions:
-            return None
-        versions, target = self.about_chosen.versions, self.detail.target()
-        if self.detail.has_focus and isinstance(target, tuple) and target[0] == "version":
-            return next((v for v in versions if v.version == target[1]), None)
-        return next((v for v in versions if v.active), None)
-
-    @property
-    def former_change(self) -> Act | None:
-        """The change the cursor is on, else the newest one."""
-        if self.view is None:
-            return None
-        target = self.detail.target()
-        if self.detail.has_focus and isinstance(target, tuple) and target[0] == "change":
-            return target[1]  # type: ignore[no-any-return]
-        return next((act for act in self.about_chosen.changes if act.act.startswith("setting.")), None)
-
-    def _hands(self) -> tuple[Pool, Operator]:
-        session = self.switchboard.session
-        assert session.feed is not None
-        assert session.operator is not None
-        return session.feed.pool, session.operator
-
-    async def _confirm(self, question: str, detail: Content | str, yes: str) -> bool:
-        return await self.app.push_screen_wait(Confirm(question, detail, yes=yes))
+class SettingsActs(SettingsBase):
+    """Editing, switching and trying out."""
 
     # Editing
 
@@ -282,79 +220,6 @@ class SettingsActs(AreaScreen):
         await self.do(
             update_agent(*self._hands(), agent.id, mode="suggest" if agent.mode == "auto" else "auto")
         )
-
-    # Versions and the way back
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def read_version(self, number: int) -> None:
-        """A version, whole."""
-        from engine.observe.setup import version
-
-        pool, _ = self._hands()
-        found = await version(pool, self.subject("agent"), number)
-        if found is not None:
-            title = Content.assemble(
-                (f"Version {number} ", STRONG), ("by ", MUTED), cell(found.created_by, MUTED)
-            )
-            policy = json.dumps(found.policy, indent=2, ensure_ascii=False)
-            body = Content.assemble(foreign(found.prompt), ("\n\nPolicy ", STRONG), foreign(policy))
-            self.app.push_screen(Reader(title, body))
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_diff(self) -> None:
-        """What the version under the cursor changed; the oldest one is held against the active one."""
-        from console.screens.version_diff import diff_body
-        from engine.operator.agent_versions import diff_versions
-
-        pool, _ = self._hands()
-        chosen, versions = self.version_under_cursor, self.about_chosen.versions
-        if chosen is None or len(versions) < 2:
-            self.say("There is only one version.")
-            return
-        older = next((v for v in versions if v.version < chosen.version), None)
-        old, new = (older, chosen) if older else (chosen, next(v for v in versions if v.active))
-        made = await diff_versions(pool, self.subject("agent"), old.version, new.version)
-        title = Content.assemble(
-            (f"Version {old.version} → {new.version} ", STRONG), cell(new.note or "", MUTED)
-        )
-        self.app.push_screen(Reader(title, diff_body(made)))
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_roll_back(self) -> None:
-        if self.chosen[0] == "agent":
-            await self._roll_version_back()
-        else:
-            await self._roll_setting_back(self.chosen[1])
-
-    async def _roll_version_back(self) -> None:
-        from engine.operator.agent_versions import rollback
-
-        version = self.version_under_cursor
-        if version is None or version.active:
-            self.say("Choose an earlier version first: tab goes to the versions.", bad=True)
-            return
-        detail = cell(f"By {version.created_by}. {version.note or ''}", limit=300)
-        if await self._confirm(f"Let version {version.version} answer again?", detail, "Roll back"):
-            await self.do(rollback(*self._hands(), self.subject("agent"), version.version))
-
-    async def _roll_setting_back(self, key: str) -> None:
-        """Put back the value of the change under the cursor; else what was there before the newest one."""
-        from engine.operator.configuration import reset_setting, set_setting
-
-        change = self.former_change
-        assert change is not None
-        kept = change.after if self.detail.has_focus else change.before
-        told = "the default" if kept is None else read_out(key, kept.get("value"))
-        if key == ROUTING and kept is not None:
-            told = json.dumps(kept.get("value"), ensure_ascii=False)
-        if not await self._confirm("Put this value in force again?", cell(told, limit=600), "Put it back"):
-            return
-        if kept is None:
-            await self.do(reset_setting(*self._hands(), key))
-        else:
-            await self.do(
-                set_setting(*self._hands(), key, kept.get("value"), note=f"rolled back past #{change.id}")
-            )
 
     # Test calls
 

@@ -48,12 +48,13 @@ def _setting(view: SettingsView, key: str, clock: Clock, width: int) -> Iterator
     yield Line(Content.styled(words.title, STRONG))
     yield from wrapped(words.meaning, width, style=MUTED)
     yield Line(Content(""))
-    now = read_out(key, setting.value)
-    yield _fact("now", Content.assemble(cell(now), ("" if setting.stored else "  (the default)", MUTED)))
+    yield _fact("now", cell(read_out(key, setting.value)))
     if setting.stored:
         yield _fact("default", cell(read_out(key, setting.default), MUTED))
         when = clock.full(setting.updated_at)[:19]
         yield _fact("set", Content.assemble((f"{when} by ", MUTED), cell(setting.updated_by)))
+    else:
+        yield _fact("set", Content.styled("never: the default is in force", MUTED))
     if setting.problem:
         yield from wrapped(
             f"Engines refuse what is stored and keep the last good value. {setting.problem}", width, "✗ ", BAD

@@ -146,12 +146,12 @@ def _budget(outlook: Outlook, width: int) -> list[Line]:
         (f" {gauge(min(share, 1.0), 14)} ", style),
         f"{usd(budget.spent_usd)} of {usd(budget.cap_usd)}",
     )
-    ahead = f"{glyph} heading for {usd(outlook.forecast_usd)} by the end of the day"
+    words = f"{glyph} heading for {usd(outlook.forecast_usd)} by the end of the day"
     if share >= 1:
-        ahead = "✗ spent: its messages go to people until midnight UTC"
+        words = "✗ spent: its messages go to people until midnight UTC"
     return [
         Line(first),
-        Line(Content.assemble("  ", (ahead, MUTED if style == GOOD else style), (reserved, MUTED))),
+        Line(Content.assemble("  ", (words, MUTED if style == GOOD else style), (reserved, MUTED))),
     ]
 
 

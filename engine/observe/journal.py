@@ -12,12 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from engine.database.connection import Pool, fetch
-from engine.logs import LogLine, LogRing, configure_logging
+from engine.logs import LogLine, LogRing
 from engine.observe.records import Act, acts
 from engine.observe.search import SearchError
 from engine.observe.threads import ALWAYS
 from engine.observe.views import TOP
-from engine.settings import Settings
 from engine.text import one_line
 
 ACTS = 100
@@ -26,9 +25,9 @@ RUNS = 20
 CATCH_UP = 5
 """Stretches that a source is read to join what came to what is held; beyond that it begins anew."""
 KEEP = 10_000
-"""Entries held of one source; the oldest are let go, and read again when they are wanted."""
-SOURCES = {"log": "log", "logs": "log", "engine": "log", "act": "act", "acts": "act", "audit": "act", "llm": "llm",
-           "provider": "llm", "providers": "llm", "incident": "llm", "incidents": "llm", "schema": "schema"}  # fmt: skip
+"""Entries held of one source, about; the oldest are let go, and read again when they are wanted."""
+SOURCES = {"log": "log", "logs": "log", "act": "act", "acts": "act", "audit": "act", "llm": "llm", "provider": "llm",
+           "incident": "llm", "incidents": "llm", "schema": "schema"}  # fmt: skip
 LEVELS = {"warning": ("warning", "error", "critical"), "error": ("error", "critical")}
 KNOWN = "log, act, llm, schema, warning, error, or words of the entry"
 
@@ -102,18 +101,15 @@ def parse_journal(words: str) -> JournalSearch:
     return search
 
 
-def keep_log(settings: Settings) -> LogRing:
-    """Have this process's log lines kept for the journal, and none written to its terminal."""
-    return configure_logging(settings, quiet=True)
-
-
 class Source:
     """Entries of one table, held from `since` on."""
 
     def __init__(self, read: Callable[[Pool, int], Awaitable[Stretch]]) -> None:
         self._read = read
         self.held: dict[int, Entry] = {}
-        self.reached, self.since, self.end = TOP, None, False  # type: int, datetime | None, bool
+        self.reached = TOP
+        self.since: datetime | None = None
+        self.end = False
 
     async def renew(self, pool: Pool) -> bool:
         """Read what is new; whether something was. One that was committed late is found, too."""
@@ -142,8 +138,8 @@ class Source:
         self.since = min(stretch.since, self.since or stretch.since)
 
     def _let_go(self) -> None:
-        if len(self.held) > KEEP:
-            kept = sorted(self.held)[-KEEP // 2 :]
+        if len(self.held) > 2 * KEEP:
+            kept = sorted(self.held)[-KEEP:]
             self.held = {i: self.held[i] for i in kept}
             self.reached, self.end = kept[0], False
             self.since = min(entry.at for entry in self.held.values())
@@ -185,8 +181,9 @@ class Journal:
         return max((s.since for s in self._tables if s.since is not None and not s.end), default=ALWAYS)
 
     async def older(self, pool: Pool) -> int:
-        """Read the source that reaches back the least; returns the version."""
+        """Read the source that reaches back the least, unless it holds `KEEP` already; returns the version."""
         behind = [source for source in self._tables if not source.end and source.since is not None]
+        behind = [source for source in behind if len(source.held) < KEEP]
         if behind:
             await max(behind, key=lambda source: source.since or ALWAYS).older(pool)
             self.version += 1

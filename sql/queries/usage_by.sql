@@ -1,13 +1,19 @@
 -- Usage between $1 and $2, added up in several ways at once; `way` names them: model, agent, tenant, task.
-WITH sums AS (
+WITH used AS (
+    SELECT provider, model, agent_id, tenant_id, task, sum(turns) AS turns, sum(unpriced) AS unpriced,
+           sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens, sum(cost_usd) AS cost_usd
+      FROM et_usage_hourly
+     WHERE hour >= $1 AND hour < $2
+     GROUP BY provider, model, agent_id, tenant_id, task
+),
+sums AS (
     SELECT provider, model, agent_id, tenant_id, task,
            CASE WHEN grouping(provider) = 0 THEN 'model' WHEN grouping(agent_id) = 0 THEN 'agent'
                 WHEN grouping(tenant_id) = 0 THEN 'tenant' ELSE 'task' END AS way,
            sum(turns)::bigint AS turns, sum(unpriced)::bigint AS unpriced,
            sum(prompt_tokens)::bigint AS prompt_tokens, sum(completion_tokens)::bigint AS completion_tokens,
            sum(cost_usd)::float AS cost_usd
-      FROM et_usage_hourly
-     WHERE hour >= $1 AND hour < $2
+      FROM used
      GROUP BY GROUPING SETS ((provider, model), (tenant_id, agent_id), (tenant_id), (task))
 )
 SELECT s.way,
