@@ -53,6 +53,8 @@ class Action:
     """Changes something: refused in a read-only console and without a database."""
     when: Condition | None = None
     footer: bool = True
+    demo: bool = False
+    """Only in a demonstration."""
     palette: bool = True
     priority: bool = False
 
@@ -66,6 +68,8 @@ class Action:
             reason = _may_act(host)
             if reason:
                 return reason
+        if self.demo and host.app.demo is None:
+            return "Only in a demonstration (switchboard demo)."
         return self.when(host) if self.when else None
 
 
@@ -198,6 +202,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.jump", "colon", "Jump", "Go to an area, a thread or message by number, or a phone number.", "app",
            when=connected),
     Action("app.pause_updates", "p", "Pause", "Hold live updates still, or let them go on.", "app"),
+    Action("app.faults", "F", "Faults", "Switch a fault of the demonstration on or off.", "app", demo=True),
     Action("app.quit", "q,ctrl+c", "Quit", "Go back, or leave the console.", "app"),
     # Overview
     Action(
@@ -308,8 +313,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("journal.export", "e", "Export", "Write what is listed to a file, as JSONL or CSV.", "journal",
            when=_entries),
     Action("journal.copy", "y", "Copy", "Copy the entry as JSON.", "journal", when=chosen("entry"), footer=False),
-    Action("journal.look_back", "g,home", "Look back", "The oldest entry read, and what was before it.", "journal",
-           footer=False, palette=False, priority=True),
     # Panes of lines: no k here, an area may want it
     Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),

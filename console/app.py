@@ -25,6 +25,7 @@ from console.themes import THEMES, starting_theme
 from console.widgets.status_bar import Status
 
 if TYPE_CHECKING:
+    from console.screens.faults import Demonstration
     from engine.observe.feed import Pool
     from engine.observe.health import SystemHealth
     from engine.settings import Settings
@@ -54,7 +55,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         *,
         clock: Clock | None = None,
         low_bandwidth: bool = False,
-        demo: object | None = None,
+        demo: Demonstration | None = None,
     ) -> None:
         theme, ansi = starting_theme(low_bandwidth)
         super().__init__(ansi_color=ansi)
@@ -228,6 +229,13 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         if self.session.feed is not None:
             self.session.feed.wake()
 
+    def act_faults(self) -> None:
+        """Switch faults of the demonstration on and off."""
+        from console.screens.faults import FaultSwitches
+
+        if self.demo is not None:
+            self.push_screen(FaultSwitches(self.demo))
+
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_quit(self) -> None:
         back = getattr(self.screen, "back", None)
@@ -272,7 +280,7 @@ def run_console(
     with_engine: bool,
     read_only: bool,
     low_bandwidth: bool = False,
-    demo: object | None = None,
+    demo: Demonstration | None = None,
 ) -> int:
     """Run the console until the person leaves it; returns the exit code.
 

@@ -93,9 +93,8 @@ def _finish(work: Coroutine[Any, Any, Result]) -> Result:
 
 def _explain(error: Exception) -> int:
     """Say what went wrong and what to do; returns the exit code."""
-    from engine.settings import SwitchboardError
     from engine.observe.feed import DatabaseError
-    from engine.settings import SettingsError
+    from engine.settings import SettingsError, SwitchboardError
 
     if not isinstance(error, SwitchboardError):
         say(
@@ -198,9 +197,9 @@ def demo(
         _usage("--json goes with --headless.")
     if not headless:
         _need_terminal("switchboard demo --headless")
-    from engine.supervisor.demo import Demo, run_headless
     from engine.observe.logs import configure_logging
     from engine.settings import Settings
+    from engine.supervisor.demo import Demo, run_headless
 
     configure_logging(Settings.model_construct(), quiet=True)  # defaults: nobody's own settings are read
     if headless:
@@ -257,6 +256,8 @@ def migrate(
 def doctor(json: Json = False) -> None:
     """Go through the configuration checklist; every complaint comes with its remedy.
 
+    Changes no data. Each LLM provider with a key is asked one short question, which costs next to nothing.
+
     Example: switchboard doctor
     """
     from console.plain import check_lines
@@ -308,8 +309,8 @@ def regression(
     Example: switchboard regression --stand-in
     """
     from console.plain import step_line
-    from engine.supervisor.regression import run_regression
     from engine.supervisor import Database
+    from engine.supervisor.regression import run_regression
 
     settings = _settings()
     with Database.open(settings) as database:

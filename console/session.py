@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.observe.logs import LogRing
     from engine.observe.feed import Database, Feed
+    from engine.observe.logs import LogRing
     from engine.operator.audit import Operator
     from engine.settings import Settings
     from engine.supervisor import Engine

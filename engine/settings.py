@@ -6,6 +6,7 @@ database; here is only what an engine needs to find its database, its far ends a
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -14,6 +15,7 @@ import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -128,8 +130,9 @@ class Settings(ChannelSettings):
     http_enabled: bool = True
     admin_token: SecretStr | None = None
     """Bearer token for admin endpoints; without it one is made and kept, 0600, in `data_dir`."""
-    allowed_hosts: list[str] = Field(default_factory=lambda: ["127.0.0.1", "localhost", "[::1]"])
-    """`Host` headers that are answered; add your public name when webhooks come through a tunnel."""
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """`Host` headers that are answered besides this machine's own; your public name when webhooks come through
+    a tunnel. In the environment several are separated by commas."""
 
     # Money, in USD; None means no cap
     daily_budget_usd: float | None = Field(None, ge=0)
@@ -166,6 +169,17 @@ class Settings(ChannelSettings):
     @classmethod
     def _blank_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = json.loads(value) if value.lstrip().startswith('["') else value.split(",")
+        if isinstance(value, list):
+            own = ["127.0.0.1", "localhost", "[::1]"]
+            given = [host.strip() if isinstance(host, str) else host for host in value]
+            return own + [host for host in given if host and host not in own]
+        return value
 
     @field_validator("data_dir")
     @classmethod

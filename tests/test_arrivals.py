@@ -120,5 +120,7 @@ def test_a_receipt_during_the_send_settles_it_once_it_is_recorded(world: Trip) -
     receipt = {"id": arrival.provider_message_id, "message_id": arrival.message_id, "status": "delivered"}
     assert post(world, {"receipts": [receipt]}) == 200
     assert world.one("SELECT status FROM et_outbound_queue")["status"] == "processing"
-    world.until(lambda: world.query("SELECT FROM et_outbound_queue WHERE status = 'sent' AND outcome = 'confirmed'"))
+    world.until(
+        lambda: world.query("SELECT FROM et_outbound_queue WHERE status = 'sent' AND outcome = 'confirmed'")
+    )
     assert world.message(arrival.message_id)["delivered_at"]

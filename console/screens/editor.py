@@ -51,7 +51,7 @@ class Editor(Dialog[Edited | None]):
         super().__init__()
         self._title, self._check, self._code, self._why = title, check, code, why
         self._text = typeable(text)
-        self._closing = False
+        self._warned = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog sheet editor"):
@@ -82,7 +82,7 @@ class Editor(Dialog[Edited | None]):
         return self.query_one(Composer).text
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        self._closing = False
+        self._warned = False
         self.judge()
 
     @work(exclusive=True, exit_on_error=False, group="judge")
@@ -124,10 +124,10 @@ class Editor(Dialog[Edited | None]):
 
     def action_leave(self) -> None:
         """Close; what was changed is thrown away only when that is asked for twice."""
-        if self.text == self._text or self._closing:
+        if self.text == self._text or self._warned:
             self.dismiss(None)
             return
-        self._closing = True
+        self._warned = True
         self.say(
             "Not kept yet. Press escape again to throw the changes away, or ctrl+s to keep them.", bad=True
         )

@@ -135,11 +135,6 @@ class JournalScreen(AreaScreen):
                 break
         self._arrange()
 
-    def act_look_back(self) -> None:
-        """The first entry there is, reading on when the list begins there."""
-        self._list.action_first()
-        self.on_arranged_list_wanted()
-
     def on_arranged_list_highlighted(self, event: ArrangedList.Highlighted) -> None:
         self._tell_filter()
         self.refresh_bindings()

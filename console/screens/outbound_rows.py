@@ -104,7 +104,7 @@ def _send(item: Send, width: int) -> Content:
     row, state = item.row, look(item.row.status, item.row.outcome)
     wide = width >= 90
     who = cell(row.who or row.provider_message_id or f"send {row.id}", "", 60)
-    tries = f"{row.attempts}×" if row.attempts > 1 or item.group in ("retry", "failed") else ""
+    tries = f"{row.attempts}×" if row.attempts > 1 else ""
     cells = [
         Content.styled(f"{state.glyph} ", state.style),
         fit(who, 22 if wide else 16),

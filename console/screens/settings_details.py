@@ -89,7 +89,8 @@ def _changes(key: str, changes: tuple[Act, ...], clock: Clock) -> Iterator[Line]
             good = sum(1 for route in routes if isinstance(route, dict) and route.get("ok") is True)
             what, target = f"test call: {good} of {len(routes)} routes answered", None
         else:
-            what, target = f"→ {changed_to(key, act)}", ("change", act)
+            note = f"{act.note}  " if act.note else ""
+            what, target = f"{note}→ {changed_to(key, act)}", ("change", act)
         yield Line(
             Content.assemble(
                 (clock.time(act.at), MUTED),
@@ -97,7 +98,6 @@ def _changes(key: str, changes: tuple[Act, ...], clock: Clock) -> Iterator[Line]
                 fit(cell(act.actor, limit=40), 12),
                 " ",
                 cell(what, MUTED if target is None else "", 300),
-                cell(f"  {act.note}", MUTED) if act.note else "",
             ),
             target,
         )

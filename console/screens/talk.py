@@ -44,13 +44,12 @@ def head(row: ThreadRow, clock: Clock, me: str) -> list[Line]:
 
 def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
     since = rough(clock.age(row.owner_since))
-    for_ = "since just now" if since == "now" else f"since {since}"
     if row.owner == "human":
         if row.operator is None:
-            return Content.assemble(("● Waits for a person ", WARN), (for_, MUTED))
+            return Content.assemble(("● Waits for a person", WARN), (f" · {since}", MUTED))
         if row.operator == me:
-            return Content.assemble(("◆ You answer ", GOOD), (for_, MUTED))
-        return Content.assemble("◆ ", cell(row.operator, "", 24), (f" answers {for_}", MUTED))
+            return Content.assemble(("◆ You answer", GOOD), (f" · {since}", MUTED))
+        return Content.assemble("◆ ", cell(row.operator, "", 24), (f" answers · {since}", MUTED))
     if row.thinking:
         return Content.styled("◐ The AI is writing an answer", BUSY)
     if row.waiting and row.due_at is None:

@@ -271,7 +271,10 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
         self.cursor += pages * max(1, self.size.height // self.HEIGHT - 1)
 
     def action_first(self) -> None:
+        """The first row; where it is there already, and more may lie before it, that is asked for."""
         self.cursor = 0
+        if self.TAIL:
+            self.post_message(self.Wanted(self))
 
     def action_last(self) -> None:
         self.cursor = len(self._rows) - 1

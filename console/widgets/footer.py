@@ -41,6 +41,8 @@ class KeyBar(Lines):
         parts: list[Content] = []
         end, self._ends = 0, []
         for action in self._actions:
+            if action.demo and host.switchboard.demo is None:
+                continue
             key, enabled = host.key_of(action), action.why_not(host) is None
             part = Content.assemble(
                 (key, KEY if enabled else MUTED), (f" {action.title}  ", "" if enabled else MUTED)

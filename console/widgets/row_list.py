@@ -130,6 +130,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self.follow = at_newest
         self.set_reactive(RowList.cursor, max(0, len(rows) - 1))
         self._resized(scroll=True)
+        self.call_after_refresh(self._to_end)  # its size may not be known yet
         self._highlight()
 
     def append(self, rows: Sequence[Row], *, at_newest: bool) -> None:
@@ -193,7 +194,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
     def _resized(self, *, scroll: bool = False, shift: int = 0) -> None:
         self.virtual_size = Size(self.size.width, len(self._rows))
         if scroll:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self._to_end()
         elif shift:
             self.scroll_to(y=max(0, self.scroll_offset.y + shift), animate=False, immediate=True)
         self.refresh()
@@ -267,6 +268,9 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
 
     def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, len(self._rows))
+        self.call_after_refresh(self._to_end)
+
+    def _to_end(self) -> None:
         if self.follow:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
 
@@ -290,7 +294,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         if self.at_newest:
             self.cursor = len(self._rows) - 1
             self.follow = True
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self._to_end()
         elif self._rows:
             self.post_message(self.Wanted("newer", -1))
 

@@ -110,7 +110,7 @@ def where(dsn: str) -> str:
 
 def explain_connect_error(error: psycopg.Error, dsn: str) -> DatabaseError:
     """What a failed connection means, and its remedy. The message never holds the password."""
-    said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    said = _reason(str(error)) or type(error).__name__
     password = urlsplit(dsn).password if "://" in dsn else None
     if password:
         said = said.replace(password, "***")
@@ -138,6 +138,13 @@ def explain_connect_error(error: psycopg.Error, dsn: str) -> DatabaseError:
         f"PostgreSQL cannot be reached: {place} ({said}).",
         "Start it, or correct DATABASE_URL; without DATABASE_URL the embedded PostgreSQL is used.",
     )
+
+
+def _reason(said: str) -> str:
+    """The telling end of libpq's message, whose lines repeat where it tried and end in a guess."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if "failed:" in line or "FATAL:" in line] or lines
+    return telling[-1].rpartition("failed:")[2].strip() if telling else ""
 
 
 @asynccontextmanager

@@ -126,8 +126,8 @@ async def load_directory(connection: Connection, earlier: Directory | None = Non
 
 
 _AGENTS = """
-SELECT a.id, a.tenant_id, a.workspace_id, a.name, a.mode, v.version, v.prompt, v.policy, v.routing, w.timezone, w.quiet_from,
-       w.quiet_to
+SELECT a.id, a.tenant_id, a.workspace_id, a.name, a.mode, v.version, v.prompt, v.policy, v.routing,
+       w.timezone, w.quiet_from, w.quiet_to
   FROM et_agents a
   JOIN et_agent_versions v ON v.agent_id = a.id AND v.version = a.active_version
   JOIN et_workspaces w ON w.id = a.workspace_id

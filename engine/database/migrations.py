@@ -214,15 +214,16 @@ def _apply_file(connection: psycopg.Connection[Any], step: Step, file: str) -> N
     step.statements = [body for _, body in steps]
 
     def apply() -> None:
-        title = ""
+        current = ""
         try:
             with connection.transaction(), connection.transaction():  # the inner one is a savepoint
                 for title, body in steps:
+                    current = title
                     connection.execute(body.encode())
         except psycopg.errors.LockNotAvailable:
             raise
         except psycopg.Error as error:
-            step.error = f"{file}, step “{title}”: {_said(error)}"
+            step.error = f"{file}, step “{current}”: {_said(error)}"
 
     _patiently(apply)
 

@@ -24,11 +24,12 @@ from engine.llm.routing import DEFAULT_ROUTING, Route, RoutingConfig
 from engine.model import ComponentHealth, LLMMessage, SwitchboardError
 from engine.observe.doctor_database import Check as Check
 from engine.observe.doctor_database import State, database_checks, skipped
-from engine.settings import Settings, SettingsError, config_file
+from engine.settings import LOOPBACK, Settings, SettingsError, config_file
 from engine.text import one_line
 
 ANSWER_SECONDS = 15.0
 """For a provider's answer."""
+LOOK = "Try again in a few minutes; if it stays so, see the channel's own console or status page."
 QUESTION = (LLMMessage(role="user", content="Answer with the single word: ok"),)
 
 
@@ -69,7 +70,7 @@ async def examine(load: Callable[[], Settings]) -> Examination:
         providers, channels, port = await asyncio.gather(
             _providers(router), _channels(settings), _port(settings)
         )
-    checks += [*providers, *channels, port, _token(settings)]
+    checks += [*providers, *channels, *_webhooks(settings), port, _token(settings)]
     return Examination(
         ok=all(check.state != "fail" for check in checks),
         settings_readable=True,
@@ -153,10 +154,29 @@ async def _channels(settings: Settings) -> list[Check]:
         found = await asyncio.gather(*(channel.health() for channel in registry))
     finally:
         await registry.aclose()
-    return [
-        _component(health, health.blocker.remedy if health.blocker else "See the channel's own console.")
-        for health in found
-    ]
+    checks = [_component(health, health.blocker.remedy if health.blocker else LOOK) for health in found]
+    if not any(accounts for _, accounts in settings.channels):
+        what = "none is connected but the simulator: TELEGRAM_BOT_TOKEN is the quickest start (see README)"
+        checks.append(Check(name="channels", state="skip", what=what))
+    return checks
+
+
+def _webhooks(settings: Settings) -> list[Check]:
+    """Whether what the configured accounts are sent can get in."""
+    found = settings.channels
+    remote = [*found.whatsapp_cloud, *(one for one in found.telegram if one.webhook_secrets)]
+    if not (remote or found.waha or found.evolution):
+        return []
+    if not settings.http_enabled:
+        what = "HTTP is switched off, so no webhook can come in."
+        return [Check(name="webhooks", state="fail", what=what, remedy="Set SWITCHBOARD_HTTP_ENABLED=true.")]
+    hosts = [host for host in settings.allowed_hosts if host.strip("[]") not in LOOPBACK]
+    if remote and not hosts:
+        what = "Only requests for 127.0.0.1 and localhost are answered; yours come in under a public name."
+        remedy = "Set SWITCHBOARD_ALLOWED_HOSTS to it, unless your tunnel puts localhost in its place."
+        return [Check(name="webhooks", state="warn", what=what, remedy=remedy)]
+    what = f"taken at /webhooks/… for {', '.join(hosts) or 'this machine'}"
+    return [Check(name="webhooks", state="ok", what=one_line(what))]
 
 
 def _component(component: ComponentHealth, remedy: str) -> Check:

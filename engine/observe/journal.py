@@ -66,7 +66,9 @@ class JournalSearch:
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry is looked for."""
-        if (self.sources and entry.source not in self.sources) or (self.levels and entry.level not in self.levels):
+        if (self.sources and entry.source not in self.sources) or (
+            self.levels and entry.level not in self.levels
+        ):
             return False
         text = f"{entry.who} {entry.what} {entry.about}".casefold() if self.words else ""
         return all(word in text for word in self.words)
@@ -234,7 +236,9 @@ def _failure(row: Mapping[str, Any]) -> Entry:
     why = ", ".join(dict.fromkeys(str(a.get("failure") or "failed") for a in lost))
     ended = f"{won.get('provider')} answered" if won else f"{row['outcome']}: {row['reason'] or 'no answer'}"
     level = "warning" if won or row["outcome"] == "retry" else "error"
-    return Entry(row["at"], "llm", row["id"], level, who, why, f"{ended} · message:{row['message_id']}", dict(row))
+    return Entry(
+        row["at"], "llm", row["id"], level, who, why, f"{ended} · message:{row['message_id']}", dict(row)
+    )
 
 
 async def _runs(pool: Pool, before: int) -> Stretch:
@@ -247,6 +251,10 @@ async def _runs(pool: Pool, before: int) -> Stretch:
 
 
 def _run(row: Mapping[str, Any]) -> Entry:
-    told = "; ".join(row["blockers"]) or (f"changed: {', '.join(row['changed'])}" if row["changed"] else "unchanged")
+    told = "; ".join(row["blockers"]) or (
+        f"changed: {', '.join(row['changed'])}" if row["changed"] else "unchanged"
+    )
     what = "schema compatible" if row["ok"] else "schema not compatible"
-    return Entry(row["at"], "schema", row["id"], "info" if row["ok"] else "error", row["actor"], what, told, dict(row))
+    return Entry(
+        row["at"], "schema", row["id"], "info" if row["ok"] else "error", row["actor"], what, told, dict(row)
+    )

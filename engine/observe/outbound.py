@@ -29,7 +29,9 @@ ALL = 100_000
 WORDS = {"unknown": "unknown", "failed": "failed", "retry": "retry", "retrying": "retry", "sending": "sending",
          "processing": "sending", "queued": "queued", "waiting": "queued", "cancelled": "cancelled", "sent": "sent",
          "accepted": "sent"}  # fmt: skip
-KNOWN = "unknown failed retry sending queued cancelled sent channel:telegram class:permanent thread:12 tenant:1"
+KNOWN = (
+    "unknown failed retry sending queued cancelled sent channel:telegram class:permanent thread:12 tenant:1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,9 @@ async def _open_ids(
 ) -> dict[str, list[int]]:
     conditions = (search.channel, search.tenant_id, search.thread_id, search.error_class)
     found: dict[str, list[int]] = {}
-    for row in await fetch(connection, "sends_by_group", list(search.groups), look, limit, before, *conditions):
+    for row in await fetch(
+        connection, "sends_by_group", list(search.groups), look, limit, before, *conditions
+    ):
         found.setdefault(row["kind"], []).append(row["id"])
     return found
 

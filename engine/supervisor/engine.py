@@ -84,7 +84,7 @@ class Engine:
         self._started_at = datetime.now(UTC)
         self._http_address: str | None = None
         self._schema_blockers: list[Blocker] = [_STARTING]
-        self._routing_blocker: Blocker | None = None
+        self._routing_warning: Blocker | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._side_tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -285,11 +285,11 @@ class Engine:
             self._directory = await load_directory(connection, self._directory)
         try:
             self._router.configure(self._directory.settings.llm_routing_config)
-            self._routing_blocker = None
+            self._routing_warning = None
         except RoutingError as error:
-            if self._routing_blocker is None:
+            if self._routing_warning is None:
                 log.warning("routing.refused", error=str(error))
-            self._routing_blocker = Blocker(
+            self._routing_warning = Blocker(
                 code="llm.routing",
                 what=error.what,
                 where="et_platform_settings.llm_routing_config",
@@ -356,8 +356,6 @@ class Engine:
         channel_blockers = [health.blocker for health in self._watch.health if health.blocker]
         channel_blockers += [poller.blocker for poller in self._pollers if poller.blocker]
         blockers = [*self._schema_blockers, *llm_blockers, *channel_blockers]
-        if self._routing_blocker:
-            blockers.append(self._routing_blocker)
         known = {(blocker.code, blocker.where) for blocker in blockers}
         blockers += [b for b in self._dispatcher.blockers if (b.code, b.where) not in known]
         worker = self._worker.snapshot.model_copy(update={"listening": self._listener.listening})
@@ -374,7 +372,7 @@ class Engine:
             llm=self._router.health(),
             channels=self._watch.health,
             blockers=blockers,
-            warnings=self._watch.warnings,
+            warnings=[*self._watch.warnings, *([self._routing_warning] if self._routing_warning else [])],
         )
 
     # Embedded: a thread and a loop of its own

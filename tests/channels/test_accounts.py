@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,47 @@ def test_the_file_is_checked_too(config: Path) -> None:
     with pytest.raises(SettingsError, match=r"channels\.telegram\.0\.bot_token") as caught:
         load_settings()
     assert "my-secret-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('[[channels.telegram]]\nbot_tokn = "1:a"\n', "channels.telegram.0.bot_tokn is not a setting"),
+        ('[[channels.telegramm]]\nbot_token = "1:a"\n', "channels.telegramm is not a setting"),
+        ('[[channels.waha]]\nbase_url = "http://w"\nhmac = "x"\n', "channels.waha.0.hmac is not a setting"),
+    ],
+)
+def test_a_misspelt_key_of_the_file_is_refused_by_name(config: Path, table: str, told: str) -> None:
+    config.write_text(table)
+    with pytest.raises(SettingsError, match=told.replace(".", r"\.")):
+        load_settings()
+
+
+def test_public_names_come_beside_this_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ["127.0.0.1", "localhost", "[::1]"]
+    assert load_settings().allowed_hosts == own
+    for given in ("shop.example, www.shop.example", '["shop.example", "www.shop.example"]'):
+        monkeypatch.setenv("SWITCHBOARD_ALLOWED_HOSTS", given)
+        assert load_settings().allowed_hosts == [*own, "shop.example", "www.shop.example"]
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_file_loads(config: Path) -> None:
+    config.write_text(README.partition("```toml\n")[2].partition("```")[0])
+    found = {channel: [one.account for one in accounts] for channel, accounts in load_settings().channels}
+    assert found == {
+        "telegram": ["shop"],
+        "whatsapp_cloud": ["repairs"],
+        "waha": ["branch"],
+        "evolution": ["night"],
+    }
+
+
+def test_the_readme_names_only_variables_there_are() -> None:
+    section = README.partition("## Channels")[2].partition("\n## ")[0]
+    named = set(re.findall(r"\b(?:TELEGRAM|WHATSAPP|WAHA|EVOLUTION|SWITCHBOARD)_[A-Z_]+[A-Z]\b", section))
+    known = {name.upper() for name in Settings.model_fields}
+    assert {name.removeprefix("SWITCHBOARD_") for name in named} <= known
+    assert len(named) > 20

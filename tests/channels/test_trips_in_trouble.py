@@ -50,7 +50,7 @@ def test_a_rate_never_fails_a_message(dsn: str, tmp_path: Path, kind: str) -> No
     settings = {"send_max_attempts": 2, "retry_base_seconds": 0.01}
     with world(kind, dsn, tmp_path, settings) as here:
         here.far.retry_after = 0
-        here.far.next("rate", "rate", "rate")
+        here.far.next("rate", "rate")
         here.converse()
         assert len(here.far.arrived) == 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from tests.channels.cases import BODIES, BY_NAME, PREVIOUS, SECRET
 from tests.support.far_ends import evolution, telegram, waha, whatsapp_cloud
@@ -211,8 +212,18 @@ class World:
         return int(row["id"])
 
     def reset(self) -> None:
-        """Forget every message and conversation."""
-        self.trip.connection.execute(f"TRUNCATE {', '.join(FORGOTTEN)}")
+        """Forget every message and conversation, once the engine is through with them."""
+
+        def forgotten() -> bool:
+            try:
+                self.trip.connection.execute(f"TRUNCATE {', '.join(FORGOTTEN)}")
+            except psycopg.errors.DeadlockDetected:
+                return False
+            return True
+
+        busy = "SELECT FROM et_messages WHERE delivery_status IN ('received', 'inbound_processing', 'processing')"
+        self.trip.until(lambda: not self.trip.query(busy), "the engine is idle")
+        self.trip.until(forgotten)
         self.far.arrived.clear()
         self.far.requests.clear()
         self.updates += 1000  # Telegram never gives a number out again

@@ -30,7 +30,7 @@ class Orders:
     dsn: str
     settings: dict[str, Any]
     log: Path
-    send_lease_margin: float = 0.5
+    send_lease_margin: float = 1.5
     """Seconds by which a send's lease outlives its timeout; the engine's own is 30."""
     edits: tuple[Edit, ...] = ()
     failpoint: str | None = None

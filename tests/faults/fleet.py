@@ -17,7 +17,7 @@ from tests.faults.child import Orders, run
 
 # Forked from a clean process that has imported the engine already: an engine is up in a fraction of a second.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.faults.child"])
+_CONTEXT.set_forkserver_preload(["tests.faults.child", "engine.operator.takeover"])
 STOP_SECONDS = 10.0
 
 

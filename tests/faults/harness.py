@@ -125,7 +125,7 @@ class Run:
             "poll_seconds": 0.5,
             "lease_seconds": LEASE_SECONDS,
             "turn_deadline_seconds": 4.0,
-            "send_timeout_seconds": LEASE_SECONDS - 0.5,
+            "send_timeout_seconds": LEASE_SECONDS / 2,
             "retry_base_seconds": 0.1,
             "retry_cap_seconds": 0.5,
             "thread_replies_per_hour": 1_000_000,

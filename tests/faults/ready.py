@@ -17,7 +17,7 @@ def ready(engine: Engine) -> bool:
     address = engine.snapshot().http_address
     assert address is not None
     try:
-        status = httpx.get(f"{address}/api/v1/ready", timeout=LATEST_SECONDS).status_code
+        status = httpx.get(f"http://{address}/api/v1/ready", timeout=LATEST_SECONDS).status_code
     except httpx.HTTPError:
         return False
     assert status in (200, 503)

@@ -185,7 +185,10 @@ def test_a_guard_that_goes_missing_stops_the_engine_and_migration_heals_it(world
     engine = world.start()
     world.until_sent(world.insert("before"))
     world.connection.execute(DAMAGE[what].encode())
-    assert seconds_until(engine, False, LATEST_SECONDS) < LATEST_SECONDS
+    began = time.monotonic()
+    seconds_until(engine, False, LATEST_SECONDS)
+    world.until(lambda: engine.snapshot().blockers, "the engine itself has noticed")
+    assert time.monotonic() - began < LATEST_SECONDS
     waiting = world.insert("during", sender="late")
     time.sleep(1.0)
     assert world.message(waiting)["delivery_status"] == "received"

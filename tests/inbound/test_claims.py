@@ -37,7 +37,9 @@ async def claim(db: Connection, engine: str = "one", lease: float = 60, burst: i
 
 
 def replied(claim: Claim, text: str = "Hello!") -> Completion:
-    trace = AITrace(task="conversation", provider="uniapi", model="m", usage=Usage(), recorded_at=claim.claimed_at)
+    trace = AITrace(
+        task="conversation", provider="uniapi", model="m", usage=Usage(), recorded_at=claim.claimed_at
+    )
     result = TurnResult(TurnOutcome.REPLIED, text=text, trace=trace, started_at=claim.claimed_at)
     return Completion(claim, result, TurnKind.LIVE, 1, 1, True, False, None, 0.0)
 
@@ -105,7 +107,10 @@ async def test_after_the_last_attempt_a_message_is_an_error_and_its_burst_goes_o
         assert [m.id for m in held[0].messages] == [poison], f"alone in attempt {attempt}"
     await asyncio.sleep(0.03)
     await claims.rescue_turns(db, max_attempts=3)
-    assert await column(db, "SELECT delivery_status FROM et_messages ORDER BY id") == ["inbound_error", "received"]
+    assert await column(db, "SELECT delivery_status FROM et_messages ORDER BY id") == [
+        "inbound_error",
+        "received",
+    ]
     assert [m.id for m in (await claim(db))[0].messages] == [innocent]
 
 
@@ -141,9 +146,10 @@ async def test_newer_messages_supersede_a_restartable_turn(db: Connection) -> No
     assert [m.id for m in more] == [second]
     longer = Completion(**{**restartable.__dict__, "claim": held.extended(more)})
     assert await complete(db, longer) == "replied"
-    assert await column(db, "SELECT delivery_status FROM et_messages WHERE direction = 'inbound'") == [
-        "inbound_ai_replied"
-    ] * 2
+    assert (
+        await column(db, "SELECT delivery_status FROM et_messages WHERE direction = 'inbound'")
+        == ["inbound_ai_replied"] * 2
+    )
 
 
 async def test_release_gives_back_at_once(db: Connection) -> None:

@@ -225,7 +225,7 @@ def test_routing_from_the_database_is_live_and_bad_routing_keeps_the_last_good_o
     world.setting("llm_routing_config", {"default": [{"provider": "zai", "model": "glm-4.7-flash"}]})
     world.until(lambda: world.until_sent(world.insert("hi"))["llm_provider"] == "zai")
     world.setting("llm_routing_config", {"default": [{"provider": "nobody", "model": "x"}]})
-    world.until(lambda: any(b.code == "llm.routing" for b in engine.snapshot().blockers))
+    world.until(lambda: any(w.code == "llm.routing" for w in engine.snapshot().warnings))
     assert world.until_sent(world.insert("hi"))["llm_provider"] == "zai"
 
 

@@ -43,7 +43,10 @@ def test_the_oldest_is_cut_first_and_told() -> None:
 
 
 def test_the_model_learns_that_a_person_was_answering() -> None:
-    assert "colleague was answering" in build([], [said(1, "customer", "hi")], human_stretch_ended=True).as_text()
+    assert (
+        "colleague was answering"
+        in build([], [said(1, "customer", "hi")], human_stretch_ended=True).as_text()
+    )
     assert "colleague was answering" not in build([], [said(1, "customer", "hi")]).as_text()
 
 

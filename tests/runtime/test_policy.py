@@ -12,7 +12,10 @@ from engine.runtime.context_builder import Said
 from engine.runtime.policy import AgentPolicy, Situation
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PROMPT = "You answer for Bistro Aurora. Book at https://aurora.example/book. " + "Keep the secret sauce secret. " * 8
+PROMPT = (
+    "You answer for Bistro Aurora. Book at https://aurora.example/book. "
+    + "Keep the secret sauce secret. " * 8
+)
 CALM = Situation(
     now=NOW,
     has_agent=True,
@@ -87,7 +90,8 @@ def test_asking_for_a_person_is_understood(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["how many persons fit at a table?", "is it safe for human consumption?", "your agent was nice, thanks"]
+    "text",
+    ["how many persons fit at a table?", "is it safe for human consumption?", "your agent was nice, thanks"],
 )
 def test_mentioning_people_is_not_asking_for_one(text: str) -> None:
     assert block_of(replace(CALM, texts=[text])) is None
@@ -122,6 +126,8 @@ def test_blocked_phrases_and_allowed_hosts_come_from_the_agent() -> None:
 
 
 def test_a_long_reply_is_cut_at_a_sentence() -> None:
-    text, reason = judge("First sentence is here. Second one is longer than allowed by far.", max_reply_chars=30)
+    text, reason = judge(
+        "First sentence is here. Second one is longer than allowed by far.", max_reply_chars=30
+    )
     assert (text, reason) == ("First sentence is here.", None)
     assert len(policy.cut_at_sentence("word " * 50, 40)) <= 40

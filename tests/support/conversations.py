@@ -13,7 +13,9 @@ from tests.support.rows import Planter
 
 ME = "lena"
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
-HOSTILE = "\x1b[31mred\x1b]0;owned\x07 [b]bold[/b] [@click=app.quit]x[/] \u202eesrever\u202c \x9b2J \u200bzero"
+HOSTILE = (
+    "\x1b[31mred\x1b]0;owned\x07 [b]bold[/b] [@click=app.quit]x[/] \u202eesrever\u202c \x9b2J \u200bzero"
+)
 
 
 class Planted:
@@ -26,17 +28,31 @@ class Planted:
     def ago(self, minutes: float) -> datetime:
         return self.now - timedelta(minutes=minutes)
 
-    def thread(self, name: str, address: str, last: float, *, inbound: float | None = None, **columns: Any) -> int:
+    def thread(
+        self, name: str, address: str, last: float, *, inbound: float | None = None, **columns: Any
+    ) -> int:
         """A conversation whose last message came `last` minutes ago, the customer's last one `inbound` ago."""
         lead = self.plant.plant("et_leads", tenant_id=1, name=name)
         came = self.ago(last if inbound is None else inbound)
-        times = {"last_message_at": self.ago(last), "last_inbound_at": came, "created_at": self.ago(last + 600)}
+        times = {
+            "last_message_at": self.ago(last),
+            "last_inbound_at": came,
+            "created_at": self.ago(last + 600),
+        }
         return self.plant.thread(**{"lead_id": lead, "address": address, **times, **columns})
 
-    def said(self, thread: int, text: str, minutes: float, status: InboundStatus | None = None, **columns: Any) -> int:
+    def said(
+        self, thread: int, text: str, minutes: float, status: InboundStatus | None = None, **columns: Any
+    ) -> int:
         """What the customer wrote."""
         at = self.ago(minutes)
-        given = {"thread_id": thread, "text_content": text, "created_at": at, "updated_at": at, "author": "customer"}
+        given = {
+            "thread_id": thread,
+            "text_content": text,
+            "created_at": at,
+            "updated_at": at,
+            "author": "customer",
+        }
         return self.plant.inbound(status or InboundStatus.AI_REPLIED, **given | columns)
 
     def answered(
@@ -54,11 +70,23 @@ class Planted:
         model = {"llm_provider": "uniapi", "llm_model": "gpt-4.1-mini"} if author == "ai" else {}
         queue = {key: columns.pop(key) for key in ("error_class", "last_error", "attempts") if key in columns}
         sent = at if status in (OutboundStatus.SENT, OutboundStatus.ACCEPTED) else None
-        given = {"thread_id": thread, "text_content": text, "created_at": at, "author": author, "sent_at": sent}
+        given = {
+            "thread_id": thread,
+            "text_content": text,
+            "created_at": at,
+            "author": author,
+            "sent_at": sent,
+        }
         given |= {"last_error": queue.get("last_error"), "updated_at": at}
         message = self.plant.reply(None, status.value, **model | given | columns)
         ended = at if status in (OutboundStatus.SENT, OutboundStatus.FAILED) else None
-        held = {"thread_id": thread, "author": author, "created_at": at, "updated_at": at, "finished_at": ended}
+        held = {
+            "thread_id": thread,
+            "author": author,
+            "created_at": at,
+            "updated_at": at,
+            "finished_at": ended,
+        }
         channel = {key: columns[key] for key in ("channel",) if key in columns}
         return self.plant.send(message, status, **held | {"outcome": outcome} | queue | channel)
 
@@ -83,14 +111,23 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
     )  # fmt: skip
     wa = {"channel": "whatsapp_cloud"}
     p.said(anna, "Hi, I ordered two boxes last week and only one came.", 61, **wa)
-    p.answered(anna, "I am sorry to hear that! Could you tell me your order number?", 60, read_at=p.ago(59), **wa)
+    p.answered(
+        anna, "I am sorry to hear that! Could you tell me your order number?", 60, read_at=p.ago(59), **wa
+    )
     p.said(anna, "4711. I would rather talk to somebody.", 35, parked, reason="policy.human_requested", **wa)
     p.answered(anna, "Hello Anna, this is Lena. I am looking into it.", 30, author="human",
                raw_payload=Jsonb({"operator": ME}), delivered_at=p.ago(30), **wa)  # fmt: skip
     p.plant.plant("et_notes", thread_id=anna, author="otto", text_content="Warehouse says box 2 left on Monday.",
                   created_at=p.ago(20))  # fmt: skip
     p.said(anna, "Thank you!", 12.5, parked, reason="takeover.owned", **wa)
-    p.said(anna, "When will it be here? I leave for the holidays on Friday.", 12, parked, reason="takeover.owned", **wa)
+    p.said(
+        anna,
+        "When will it be here? I leave for the holidays on Friday.",
+        12,
+        parked,
+        reason="takeover.owned",
+        **wa,
+    )
 
     ben = threads["ben"] = p.thread("Ben Okafor", "ben", 41, owner_since=p.ago(41), **human)
     p.said(ben, "A human please", 41, parked, reason="policy.human_requested")
@@ -100,10 +137,23 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
         **human,
     )  # fmt: skip
     p.said(carla, "Can I change the address?", 25, parked, reason="takeover.owned")
-    p.answered(carla, "Done, it goes to your office now.", 20, author="human", raw_payload=Jsonb({"operator": "otto"}))
+    p.answered(
+        carla,
+        "Done, it goes to your office now.",
+        20,
+        author="human",
+        raw_payload=Jsonb({"operator": "otto"}),
+    )
 
     dora = threads["dora"] = p.thread("Dora Lind", "dora", 9)
-    p.said(dora, "Do you deliver to Malmö?", 9, InboundStatus.ERROR, reason="llm.transient", last_error="no answer")
+    p.said(
+        dora,
+        "Do you deliver to Malmö?",
+        9,
+        InboundStatus.ERROR,
+        reason="llm.transient",
+        last_error="no answer",
+    )
 
     emil = threads["emil"] = p.thread("Emil Novak", "emil", 5)
     asked = p.said(emil, "Is the soup vegan?", 5, parked, reason="suggested")
@@ -114,7 +164,11 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
     p.answered(frida, "Yes, from 10 to 18 o'clock.", 3, delivered_at=p.ago(3))
 
     gus = threads["gus"] = p.thread(HOSTILE, HOSTILE, 1, inbound=2)
-    p.said(gus, HOSTILE + "\n" + "z" + "\u0301" * 40 + " \U0001f468\u200d\U0001f469\u200d\U0001f467 1\ufe0f\u20e3", 2)
+    p.said(
+        gus,
+        HOSTILE + "\n" + "z" + "\u0301" * 40 + " \U0001f468\u200d\U0001f469\u200d\U0001f467 1\ufe0f\u20e3",
+        2,
+    )
     p.answered(gus, HOSTILE, 1, OutboundStatus.FAILED, outcome=Outcome.REJECTED, last_error=HOSTILE)
     return threads
 
@@ -155,6 +209,12 @@ def plant_outbound(connection: psycopg.Connection[Any], now: datetime = NOON) ->
     sends["sent"] = p.answered(quin, "Good evening!", 50)
     ron = p.thread(HOSTILE, "ron", 3)
     sends["hostile"] = p.answered(
-        ron, HOSTILE, 3, OutboundStatus.FAILED, outcome=Outcome.REJECTED, error_class=HOSTILE, last_error=HOSTILE
+        ron,
+        HOSTILE,
+        3,
+        OutboundStatus.FAILED,
+        outcome=Outcome.REJECTED,
+        error_class=HOSTILE,
+        last_error=HOSTILE,
     )
     return sends

@@ -55,7 +55,11 @@ _STATEMENTS = (
 
 
 def plant_crowd(
-    connection: psycopg.Connection[Any], *, threads: int = 20_000, messages: int = 200_000, human_every: int = 100
+    connection: psycopg.Connection[Any],
+    *,
+    threads: int = 20_000,
+    messages: int = 200_000,
+    human_every: int = 100,
 ) -> None:
     """Fill an empty migrated database with this many conversations, messages, turns, sends and acts."""
     values = {"threads": threads, "messages": messages, "human_every": human_every}

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 
-def fill_history(connection: psycopg.Connection[Any], messages: int, threads: int = 2_000) -> None:
+def fill_history(connection: psycopg.Connection[Any], messages: int, threads: int = 40_000) -> None:
     """Fill a migrated, empty database with this many messages. Needs a superuser."""
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")

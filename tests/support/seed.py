@@ -83,9 +83,9 @@ def _conversations(s: Seeder) -> None:
     s.inbound("policy", "policy", "I want to talk to a real person, please", 700, "inbound_human_takeover",
               reason="policy.human_requested")  # fmt: skip
     s.turn("policy", "policy", 698, "takeover", reason="policy.human_requested",
-           error="the customer asked for a person", provider=None, model=None, attempts=[], context={}, context_at=None, answered_at=None, prompt_tokens=None,
-           completion_tokens=None, total_tokens=None, cost_usd=None,
-           verdicts=verdicts("human_requested", "the customer asked for a person"))  # fmt: skip
+           error="the customer asked for a person", provider=None, model=None, attempts=[], context={},
+           context_at=None, answered_at=None, prompt_tokens=None, completion_tokens=None, total_tokens=None,
+           cost_usd=None, verdicts=verdicts("human_requested", "the customer asked for a person"))  # fmt: skip
 
     s.thread(
         "owned", "Jonas Brandt", "+447700900213", owner="human", operator="sam", owner_since=ago(650), epoch=1

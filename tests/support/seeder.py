@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from engine.model import AITrace, FailureClass, LLMAttempt, Usage
 
@@ -44,9 +45,7 @@ class Seeder:
             sql.SQL(", ").join(sql.Placeholder() * len(names)),
             sql.Identifier(returning),
         )
-        found = self.connection.execute(query, values).fetchone()
-        assert found is not None
-        return found[0] if isinstance(found, tuple) else found[returning]
+        return self._first(query, values)
 
     def thread(self, name: str, who: str | None, address: str, channel: str = "telegram", **more: Any) -> int:
         lead_id = None
@@ -191,9 +190,13 @@ class Seeder:
 
     def _get(self, table: str, row_id: int) -> dict[str, Any]:
         query = sql.SQL("SELECT to_jsonb(t) FROM {} t WHERE id = %s").format(sql.Identifier(table))
-        found = self.connection.execute(query, [row_id]).fetchone()
+        return dict(self._first(query, [row_id]))
+
+    def _first(self, query: sql.Composed, values: list[Any]) -> Any:
+        with self.connection.cursor(row_factory=tuple_row) as cursor:
+            found = cursor.execute(query, values).fetchone()
         assert found is not None
-        return dict(found[0])
+        return found[0]
 
 
 CONTEXT = {
