@@ -323,6 +323,9 @@ class InboxScreen(InboxActs):
         self._words = words
         self._older.clear()
         self._edge = self._joined = None
+        self.keep_writing(self._chosen)
+        self._chosen = None
+        self.query_one(ThreadList).start_anew()
         self.query_one(FilterBar).tell(words)
         self.poll()
 

@@ -172,6 +172,7 @@ class JournalScreen(AreaScreen):
             self.query_one(FilterBar).tell(self._words, str(error), bad=True)
             return
         self._words = words
+        self._list.start_anew()
         self._arrange()
         if len(self._list.rows) < 20:
             self.on_arranged_list_wanted()

@@ -53,6 +53,8 @@ class OutboundScreen(AreaScreen):
         self._end = False
         """Of a group that is shown alone: nothing older is left to read."""
         self._open_id: int | None = None
+        self._begun = False
+        """The cursor has been put on the first send, below its heading."""
 
     def compose_area(self) -> ComposeResult:
         yield FilterBar(
@@ -121,10 +123,9 @@ class OutboundScreen(AreaScreen):
             items += [send(row, clock, group) for row in rows]
         nothing = " Nothing matches." if self._search else " Nothing has been sent yet."
         self._list.say_when_empty(Content.styled(nothing, MUTED))
-        at_top = self._list.row is None
         self._list.show(tuple(items))
-        if at_top and len(items) > 1:
-            self._list.cursor = 1
+        if self._list.cursor == 0 and not self._begun and len(items) > 1:
+            self._begun, self._list.cursor = True, 1
         self.query_one(FilterBar).tell(self._words)
 
     def _known(self, group: str) -> int | None:
@@ -223,7 +224,8 @@ class OutboundScreen(AreaScreen):
             return
         self._words = words
         self._older.clear()
-        self._end = False
+        self._end = self._begun = False
+        self._list.start_anew()
         self.query_one(FilterBar).tell(words)
         self.poll()
 

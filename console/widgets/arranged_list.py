@@ -98,6 +98,7 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
         self._rows: Sequence[Row] = ()
         self._strips: LRUCache[tuple[Hashable, bool, bool], tuple[Row, list[Strip]]] = LRUCache(STRIPS)
         self._drawn_width = 0
+        self._anew = False
         self.follow = self.TAIL
         """Stay with the last row."""
         self.empty = Content("")
@@ -133,7 +134,10 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows. The cursor stays on its row; only lines that differ are drawn again."""
         before, chosen, offset = self._rows, self.row, self._offset()
-        if rows == before:
+        if self._anew:
+            chosen, offset, self._anew = None, 0, False
+            self.follow = self.TAIL
+        elif rows == before:
             return
         self._rows = rows
         self.set_reactive(ArrangedList.cursor, self._place(chosen))
@@ -145,6 +149,10 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
         self._show_cursor(offset)
         if self.row is not chosen and self.row != chosen:
             self._highlight()
+
+    def start_anew(self) -> None:
+        """What is shown next is another list: the cursor begins at its start."""
+        self._anew = True
 
     def go_to(self, key: Hashable) -> bool:
         """Put the cursor on a row; False when it is not in the list."""

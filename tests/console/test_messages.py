@@ -172,7 +172,7 @@ async def test_every_call_rule_and_reason_is_told(console: Any, seed: Seed) -> N
         await go(pilot, "status:error")
         await pilot.press("enter")
         await shows(pilot, "Why no reply?")
-        await shows(pilot, "too many requests")
+        await shows(pilot, "HTTP 429: too")
         await shows(pilot, "rate 503")
         await pilot.press("q", "slash", *["backspace"] * 20, *"real person", "enter")
         await pilot.press("enter")

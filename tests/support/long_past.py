@@ -36,7 +36,8 @@ def fill_history(connection: psycopg.Connection[Any], messages: int, threads: in
                        attempts, finished_at, created_at)
                SELECT id, tenant_id, thread_id, channel, 'ai', CASE id %% 997 WHEN 0 THEN 'failed' ELSE 'sent' END,
                       CASE id %% 997 WHEN 0 THEN 'rejected' ELSE 'confirmed' END, 1, created_at, created_at
-                 FROM et_messages WHERE direction = 'outbound' ORDER BY id""",
+                 FROM et_messages m WHERE direction = 'outbound'
+                  AND NOT EXISTS (SELECT FROM et_outbound_queue q WHERE q.message_id = m.id) ORDER BY id""",
             [],
         )
         connection.execute(
