@@ -157,7 +157,10 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         from console.screens import too_small
 
         fits = event.size.width >= too_small.WIDTH and event.size.height >= too_small.HEIGHT
-        if not fits and not isinstance(self.screen, too_small.TooSmall):
+        covered = isinstance(self.screen, too_small.TooSmall)
+        if fits and covered:
+            self.pop_screen()
+        elif not fits and not covered:
             self.push_screen(too_small.TooSmall())
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

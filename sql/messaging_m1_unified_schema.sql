@@ -210,6 +210,20 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- step: an index of a key's name that is no key, or was left half-built, is made again
+DO $$ DECLARE
+    v_index regclass;
+BEGIN
+    FOR v_index IN
+        SELECT c.oid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+         WHERE c.relname IN ('et_threads_lead', 'et_threads_stranger', 'et_messages_once', 'et_messages_one_reply',
+                             'et_messages_one_turn', 'et_outbound_queue_message')
+           AND pg_table_is_visible(c.oid) AND NOT (i.indisunique AND i.indisvalid)
+    LOOP
+        EXECUTE format('DROP INDEX %s', v_index);
+    END LOOP;
+END $$;
+
 -- step: threads are one per lead, channel and account
 CREATE UNIQUE INDEX IF NOT EXISTS et_threads_lead ON et_threads (tenant_id, lead_id, channel, account)
     WHERE lead_id IS NOT NULL;

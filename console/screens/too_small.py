@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 60, 16
 
 
 class TooSmall(Dialog[None]):
-    """Goes by itself when there is room again."""
+    """The app takes it away when there is room again."""
 
     CSS_PATH = "dialog.tcss"
     BINDINGS = [Binding("q,ctrl+c", "app.act('app.quit')", "Quit")]  # noqa: RUF012 - Textual's way
@@ -29,9 +29,6 @@ class TooSmall(Dialog[None]):
         self._tell(event.size.width, event.size.height)
 
     def _tell(self, width: int, height: int) -> None:
-        if width >= WIDTH and height >= HEIGHT:
-            self.dismiss(None)
-            return
         text = (
             f"This terminal is {width}×{height}.\nSwitchboard needs {WIDTH}×{HEIGHT}.\nMake it larger, or q."
         )

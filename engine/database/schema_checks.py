@@ -7,6 +7,7 @@ an older program is as good as ours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from functools import cache
@@ -57,9 +58,12 @@ SELECT json_build_object(
           FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
          WHERE NOT g.tgisinternal AND c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid)),
     'indexes', (
-        SELECT coalesce(json_object_agg(c.relname, i.indisvalid), '{}')
+        SELECT coalesce(json_object_agg(c.relname, json_build_array(i.indisvalid, i.indisunique)), '{}')
           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
          WHERE c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid)),
+    'functions', (
+        SELECT coalesce(json_object_agg(p.proname, md5(p.prosrc)), '{}') FROM pg_proc p
+         WHERE p.proname LIKE 'et\\_%' AND pg_function_is_visible(p.oid)),
     'constraints', (
         SELECT coalesce(json_agg(k.conname), '[]') FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
          WHERE k.contype = 'c' AND c.relname LIKE 'et\\_%' AND pg_table_is_visible(c.oid))
@@ -78,10 +82,19 @@ class SchemaCheck(BaseModel):
 
 
 @cache
+def functions() -> dict[str, str]:
+    """The functions the SQL file creates, with the MD5 of their bodies: one that was replaced guards nothing."""
+    sql = (SQL_DIR / SCHEMA_FILE).read_text(encoding="utf-8")
+    bodies = re.findall(r"CREATE OR REPLACE FUNCTION (\w+)\(.*?AS \$\$(.*?)\$\$", sql, re.DOTALL)
+    return {name: hashlib.md5(body.encode(), usedforsecurity=False).hexdigest() for name, body in bodies}
+
+
+@cache
 def guards() -> dict[str, list[str]]:
-    """Names of the guards the SQL file creates: triggers, indexes and check constraints."""
+    """Names of the guards the SQL file creates: triggers, indexes, keys among them, and check constraints."""
     sql = (SQL_DIR / SCHEMA_FILE).read_text(encoding="utf-8")
     return {
+        "keys": re.findall(r"CREATE UNIQUE INDEX IF NOT EXISTS (\w+)", sql),
         "triggers": re.findall(r"CREATE (?:OR REPLACE|CONSTRAINT) TRIGGER (\w+)", sql),
         "indexes": re.findall(r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (\w+)", sql),
         "constraints": re.findall(r"ADD CONSTRAINT (\w+)", sql),
@@ -225,8 +238,15 @@ def _check_guards(catalogue: dict[str, Any]) -> list[Blocker]:
                 )
             )
     for name in needed["indexes"]:
-        if not catalogue["indexes"].get(name):
+        valid, unique = catalogue["indexes"].get(name, (False, False))
+        if not valid or (name in needed["keys"] and not unique):
             blockers.append(_missing("index", name))
+    for name, body in functions().items():
+        if name not in catalogue["functions"]:
+            blockers.append(_missing("function", name))
+        elif catalogue["functions"][name] != body:
+            what = f"The function {name} is not the one that guards the data."
+            blockers.append(Blocker(code="schema.function_differs", what=what, where=name, remedy=MIGRATE))
     for name in needed["constraints"]:
         if name not in catalogue["constraints"]:
             blockers.append(_missing("constraint", name))

@@ -143,7 +143,7 @@ async def test_the_filter_narrows_the_list_and_says_what_it_knows(dsn: str) -> N
         await seen.press("slash")
         await seen.write("mine")
         await seen.press("enter")
-        await seen.until(lambda: "Frida" not in seen.text, "only mine")
+        await seen.until(lambda: "Frida Sand" not in seen.text, "only mine")
         await seen.sees("Anna Berger", "/ mine")
         await seen.press("slash")
         await seen.write(" colour:red")

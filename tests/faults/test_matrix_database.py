@@ -117,12 +117,15 @@ def test_without_listen_work_is_found_by_polling(world: Trip) -> None:
 
 
 def test_a_pool_that_is_used_up_is_told_and_gets_over_it(world: Trip) -> None:
-    """Fault 15: every connection of the engine hangs in a statement, since somebody has locked the leads."""
+    """Fault 15: every connection of the engine hangs in a statement, since somebody has locked the addresses."""
     engine = world.start()
     world.until_sent(world.insert("before"))
+    world.setting("ai_paused", True)
+    world.until(lambda: engine.snapshot().inbound_worker.state == "paused", "nothing is claimed")
+    asked = ask(world, 30)
     with psycopg.connect(world.dsn) as greedy:
-        greedy.execute("LOCK TABLE et_leads IN ACCESS EXCLUSIVE MODE")
-        asked = ask(world, 30)  # strangers: each turn wants to store its lead
+        greedy.execute("LOCK TABLE et_lead_addresses IN ACCESS EXCLUSIVE MODE")
+        world.setting("ai_paused", False)  # now thirty strangers want to be stored
         locked = time.monotonic()
         seconds_until(engine, False, 2 * LATEST_SECONDS)
         time.sleep(max(0.0, 12.0 - (time.monotonic() - locked)))

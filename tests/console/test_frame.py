@@ -1,0 +1,212 @@
+"""The frame around every area: keys, dialogs, the kill switch, and what happens when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from console.actions import ACTIONS, BY_ID
+from console.areas import AREAS
+from console.screens.area import AreaScreen
+from console.screens.confirm import Confirm
+from console.session import Preferences
+from console.widgets.footer import KeyBar
+from console.words import MUTED
+from tests.support.consoles import screen_text, shows, until
+from tests.support.seed import Seed
+
+
+def first_line(pilot: Any) -> str:
+    return screen_text(pilot.app).splitlines()[0]
+
+
+async def test_the_status_bar_says_ready_and_each_area_opens_by_its_key(console: Any) -> None:
+    async with console() as pilot:
+        assert "● ready" in first_line(pilot)
+        assert "1 engine" in first_line(pilot)
+        for area in AREAS:
+            await pilot.press(area.key)
+            await until(pilot, lambda area=area: area.id == pilot.app.screen.AREA, f"{area.id} did not open")
+            assert area.title in screen_text(pilot.app).splitlines()[1]
+
+
+async def test_every_action_of_an_area_can_be_done_by_its_screen() -> None:
+    ids = [action.id for action in ACTIONS]
+    assert len(ids) == len(set(ids))
+    for area in AREAS:
+        screen = area.open()
+        assert isinstance(screen, AreaScreen)
+        for action in ACTIONS:
+            if action.scope == area.id and not action.run:
+                assert callable(getattr(screen, f"act_{action.name}", None)), action.id
+            assert action.tooltip.endswith("."), action.id
+
+
+async def test_no_two_actions_of_a_scope_share_a_key() -> None:
+    for scope in {action.scope for action in ACTIONS}:
+        keys = [key for action in ACTIONS if action.scope == scope for key in action.key.split(",")]
+        assert len(keys) == len(set(keys)), scope
+
+
+async def test_the_kill_switch_is_confirmed_shown_everywhere_and_lifted(console: Any, rows: Any) -> None:
+    def stored() -> Any:
+        found = rows.execute("SELECT value FROM et_platform_settings WHERE key = 'ai_paused'").fetchone()
+        return found and found["value"]
+
+    async with console() as pilot:
+        await pilot.press("k")
+        await shows(pilot, "Stop the AI everywhere?")
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm), "the dialog stayed")
+        assert stored() is None
+        await pilot.press("k")
+        await shows(pilot, "Stop the AI everywhere?")
+        await pilot.press("y")
+        await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown")
+        assert stored() is True
+        await pilot.press("3")
+        await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown in Messages")
+        await pilot.press("1", "k")
+        await shows(pilot, "Let the AI answer again?")
+        await pilot.press("y")
+        await until(pilot, lambda: "AI PAUSED" not in first_line(pilot), "the pause stayed on the screen")
+        assert stored() is False
+
+
+async def test_leaving_asks_only_while_an_engine_would_stop(console: Any) -> None:
+    class Running:
+        def stop(self, timeout: float) -> bool:
+            return True
+
+    async with console() as pilot:
+        pilot.app.session.engine = Running()
+        await pilot.press("q")
+        await shows(pilot, "Leave Switchboard?")
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AreaScreen), "the dialog stayed")
+        assert pilot.app.return_value is None
+        pilot.app.session.engine = None
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app.return_value == 0, "q did not leave")
+
+
+async def test_held_updates_show_nothing_new_until_they_go_on(console: Any, rows: Any) -> None:
+    async with console() as pilot:
+        await pilot.press("p")
+        await until(pilot, lambda: "updates held" in first_line(pilot), "not told")
+        rows.execute(
+            "INSERT INTO et_messages (tenant_id, channel, direction, text_content, raw_payload, delivery_status)"
+            " VALUES (1, 'telegram', 'inbound', 'held back', '{\"from\": \"+449\"}', 'received')"
+        )
+        await asyncio.sleep(2.5)
+        assert "held back" not in screen_text(pilot.app)
+        await pilot.press("p")
+        await shows(pilot, "held back")
+
+
+@pytest.mark.parametrize("size", [(59, 40), (140, 15)])
+async def test_a_terminal_too_small_says_so_and_refuses_acts(
+    console: Any, rows: Any, size: tuple[int, int]
+) -> None:
+    async with console(size) as pilot:
+        await pilot.press("k", "y", "3", "r")
+        assert "Switchboard needs 60×16" in screen_text(pilot.app)
+        assert rows.execute("SELECT count(*) AS n FROM et_audit_log").fetchone()["n"] == 0
+        await pilot.resize_terminal(100, 30)
+        await shows(pilot, "Passing through")
+
+
+async def test_a_failing_worker_is_a_toast_and_the_console_goes_on(
+    console: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Any, pool: Any) -> None:
+        raise RuntimeError("planted [b]failure[/b]")
+
+    monkeypatch.setattr("console.screens.messages.MessagesScreen.load", broken)
+    async with console() as pilot:
+        await pilot.press("3")
+        await shows(pilot, "RuntimeError: planted [b]failure[/b]")
+        await pilot.press("1")
+        await shows(pilot, "Passing through")
+
+
+async def test_a_lost_database_is_told_and_found_again(console: Any, rows: Any, dsn: str) -> None:
+    async with console() as pilot:
+        name = rows.execute("SELECT current_database() AS name").fetchone()["name"]
+        admin = psycopg.connect(dsn.replace(f"dbname={name}", "dbname=postgres"), autocommit=True)
+        with admin:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND application_name LIKE 'switchboard console%%'", [name]
+            )  # fmt: skip
+            await until(pilot, lambda: "✗" in first_line(pilot), "the loss was not told")
+            assert "Passing through" in screen_text(pilot.app)
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+        await until(pilot, lambda: "● ready" in first_line(pilot), "it was not found again")
+
+
+async def test_a_dropped_column_is_a_blocker_and_m_mends_it(console: Any, rows: Any, seed: Seed) -> None:
+    async with console() as pilot:
+        rows.execute("ALTER TABLE et_messages DROP COLUMN llm_model")
+        await until(pilot, lambda: "not ready" in first_line(pilot), "the blocker was not told")
+        await shows(pilot, "[m]")
+        await pilot.press("m")
+        await until(
+            pilot, lambda: "● ready" in first_line(pilot) or "llm_model" in _columns(rows), "not migrated"
+        )
+        assert "llm_model" in _columns(rows)
+
+
+def _columns(rows: Any) -> set[str]:
+    found = rows.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'et_messages'"
+    )
+    return {row["column_name"] for row in found}
+
+
+async def test_keys_are_remapped_by_the_config_file(console: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    config = tmp_path / "switchboard.toml"
+    config.write_text('[console.keys]\n"overview.pause_ai" = "f9"\n"no.such" = "x"\n')
+    monkeypatch.setenv("SWITCHBOARD_CONFIG", str(config))
+    async with console() as pilot:
+        await shows(pilot, "unknown actions: no.such")
+        assert "f9 AI on/off" in screen_text(pilot.app).splitlines()[-1]
+        await pilot.press("f9")
+        await shows(pilot, "Stop the AI everywhere?")
+
+
+async def test_help_and_palette_list_the_same_actions(console: Any) -> None:
+    async with console((140, 60)) as pilot:
+        await pilot.press("question_mark")
+        await shows(pilot, "Kill switch: stop")
+        await pilot.press("question_mark", "ctrl+p")
+        await shows(pilot, BY_ID["overview.pause_ai"].tooltip)
+        await pilot.press(
+            *"journal" if any(a.id == "journal" for a in AREAS) else "messages", "enter", "enter"
+        )
+        await until(
+            pilot, lambda: getattr(pilot.app.screen, "AREA", "") not in ("", "overview"), "not opened"
+        )
+
+
+async def test_what_cannot_be_done_is_greyed_in_the_footer(console: Any) -> None:
+    async with console(read_only=True) as pilot:
+        bar = pilot.app.screen.query_one(KeyBar)
+        content = bar.lines[0].content
+        assert content.plain.startswith("k AI on/off")
+        assert content.spans[0].style == MUTED
+
+
+def test_preferences_are_read_from_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "switchboard.toml"
+    path.write_text('[console]\ntheme = "nord"\nkeys = 3\n')
+    assert Preferences.read(path).theme == "nord"
+    assert Preferences.read(path).keys == {}
+    path.write_text("not toml")
+    assert Preferences.read(path).theme is None
+    assert Preferences.read(None).keys == {}

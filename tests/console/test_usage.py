@@ -1,0 +1,254 @@
+"""The Usage area: its sums are the database's, what has no price is called unpriced, and nothing reads history."""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from console.screens.usage import UsageScreen
+from console.screens.usage_panes import columns
+from engine.database.connection import Connection, fetch, open_pool, statement
+from engine.observe.spending import Spending, spending, usage_csv
+from tests.console.stage import stage
+
+SUMS = """SELECT coalesce(sum(turns), 0)::int AS turns, coalesce(sum(unpriced), 0)::int AS unpriced,
+                 coalesce(sum(prompt_tokens), 0)::int AS prompt, coalesce(sum(completion_tokens), 0)::int AS completion,
+                 coalesce(sum(cost_usd), 0)::float AS cost
+            FROM et_usage_hourly WHERE hour >= %s"""
+
+
+def midnight() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+async def use(
+    db: Connection, at: datetime, model: str = "gemini-3-flash-preview", turns: int = 10, **more: Any
+) -> None:
+    row = {"tenant_id": 1, "agent_id": 1, "task": "conversation", "provider": "uniapi", "unpriced": 0,
+           "prompt_tokens": 1000 * turns, "completion_tokens": 50 * turns, "cost_usd": 0.01 * turns}  # fmt: skip
+    row |= {"hour": at, "model": model, "turns": turns} | more
+    marks = ", ".join(["%s"] * len(row))
+    await db.execute(
+        f"INSERT INTO et_usage_hourly ({', '.join(row)}) VALUES ({marks})".encode(), [*row.values()]
+    )
+
+
+async def call(db: Connection, number: int, *attempts: dict[str, Any]) -> None:
+    await db.execute(
+        "INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, attempts, started_at)"
+        " VALUES (1, 1, %s, 'replied', %s, now())",
+        [number, Jsonb([{"provider": "uniapi", "ok": True, "latency_ms": 100} | a for a in attempts])],
+    )
+
+
+async def looked(dsn: str, days: int = 1, earlier: Spending | None = None) -> Spending:
+    pool = open_pool(dsn, size=1)
+    await pool.open(wait=True)
+    try:
+        return await spending(pool, datetime.now(UTC), days, None, earlier)
+    finally:
+        await pool.close()
+
+
+async def test_every_way_adds_up_to_the_same_sums(dsn: str, db: Connection) -> None:
+    tonight = midnight()
+    for ago, model in ((0, "a"), (0, "b"), (1, "a"), (6, "b"), (7, "c"), (29, "a"), (30, "z")):
+        await use(db, tonight - timedelta(days=ago), model, turns=7 + ago)
+    await use(db, tonight, "a", agent_id=2, tenant_id=2, task="summary", cost_usd=0, unpriced=10)
+    for days in (1, 7, 30):
+        found = await looked(dsn, days)
+        cursor = await db.execute(SUMS.encode(), [tonight - timedelta(days=days - 1)])
+        true = await cursor.fetchone()
+        assert true is not None
+        for way, used in found.ways.items():
+            sums = (sum(u.turns for u in used), sum(u.unpriced for u in used), sum(u.prompt_tokens for u in used),
+                    sum(u.completion_tokens for u in used))  # fmt: skip
+            assert sums == (true["turns"], true["unpriced"], true["prompt"], true["completion"]), (days, way)
+            assert sum(u.cost_usd for u in used) == pytest.approx(true["cost"]), (days, way)
+        assert set(found.ways) == {"model", "agent", "tenant", "task"}
+    by_day = {day.name: day.turns for day in found.days if day.turns}
+    assert len(by_day) == 5
+    assert f"{tonight - timedelta(days=30):%Y-%m-%d}" not in by_day
+
+
+async def test_days_that_are_over_are_not_added_up_again(dsn: str, db: Connection) -> None:
+    await use(db, midnight() - timedelta(days=3), turns=5)
+    first = await looked(dsn)
+    await use(db, midnight() - timedelta(days=2), turns=9)
+    await use(db, midnight(), turns=4)
+    again = await looked(dsn, earlier=first)
+    assert [day.turns for day in again.days[-4:]] == [5, 0, 0, 4]
+    assert [day.turns for day in (await looked(dsn)).days[-4:]] == [5, 9, 0, 4]
+
+
+async def test_the_screen_shows_the_period_that_is_chosen(dsn: str, db: Connection) -> None:
+    await use(db, midnight(), turns=40)
+    await use(db, midnight() - timedelta(days=5), "glm-4.7", turns=60, provider="zai")
+    await use(db, midnight() - timedelta(days=20), "gpt-5", turns=300)
+    async with stage(dsn) as seen:
+        await seen.press("5")
+        await seen.sees("Today  $0.4000", "40 turns", "40k + 2.0k tokens", "uniapi gemini-3-flash-preview")
+        assert "zai glm-4.7" not in seen.text
+        await seen.press("right_square_bracket")
+        await seen.sees("7 days  $1.00", "100 turns", "zai glm-4.7", "60%")
+        await seen.press("right_square_bracket")
+        await seen.sees("30 days  $4.00", "uniapi gpt-5")
+        await seen.press("m")
+        await seen.sees("Days  tokens · highest 315k")
+
+
+async def test_what_has_no_price_is_called_unpriced_and_never_0(dsn: str, db: Connection) -> None:
+    await use(db, midnight(), "mystery-1", turns=3, unpriced=3, cost_usd=0)
+    await use(db, midnight(), "half-known", turns=8, unpriced=2, cost_usd=0.5)
+    async with stage(dsn, (80, 24)) as seen:
+        await seen.press("5")
+        await seen.sees("5 unpriced", "uniapi mystery-1")
+        (line,) = [line for line in seen.text.splitlines() if "uniapi mystery-1" in line]
+        assert "unpriced" in line
+        assert "$0" not in line
+        (line,) = [line for line in seen.text.splitlines() if "uniapi half-known" in line]
+        assert "$0.5000" in line
+
+
+async def test_budgets_tell_cap_spend_reserve_and_where_the_day_ends(dsn: str, db: Connection) -> None:
+    await db.execute("UPDATE et_tenants SET name = 'Harbour', daily_budget_usd = 1 WHERE id = 1")
+    await use(db, datetime.now(UTC).replace(minute=0, second=0, microsecond=0), turns=90)
+    await db.execute(
+        "INSERT INTO et_threads (tenant_id, channel, holder, lease_until, reserved_usd)"
+        " VALUES (1, 'simulator', 'e', now() + interval '1 hour', 0.25)"
+    )
+    (outlook,) = (await looked(dsn)).outlooks
+    now = datetime.now(UTC)
+    left = 24 - (now - midnight()).total_seconds() / 3600
+    assert outlook.reserved_usd == 0.25
+    assert outlook.budget.spent_usd == pytest.approx(0.9)
+    assert outlook.forecast_usd == pytest.approx(0.9 + 0.9 * left, abs=0.05)
+    async with stage(dsn) as seen:
+        await seen.press("5")
+        await seen.sees("Harbour", "$0.9000 of $1.00", "$0.2500 set aside", "heading for")
+        await db.execute("UPDATE et_usage_hourly SET cost_usd = 1.2")
+        await seen.sees("$1.20 of $1.00", "✗ spent")
+
+
+async def test_providers_tell_latency_and_why_calls_failed(dsn: str, db: Connection) -> None:
+    for number in range(100):
+        await call(db, number, {"latency_ms": 10 * (number + 1)})
+    await call(db, 200, {"ok": False, "failure": "rate"}, {"provider": "zai", "latency_ms": 70})
+    await call(db, 201, {"ok": False, "failure": "rate"}, {"ok": False, "failure": "transient"})
+    await call(db, 202, {"ok": False, "failure": "money", "skipped": True})
+    found = {calls.provider: calls for calls in (await looked(dsn)).calls}
+    assert (found["uniapi"].calls, found["uniapi"].answered, found["uniapi"].skipped) == (103, 100, 1)
+    assert found["uniapi"].failures == {"rate": 2, "transient": 1}
+    assert found["uniapi"].p50_ms == pytest.approx(505)
+    assert found["uniapi"].p95_ms == pytest.approx(950.5)
+    async with stage(dsn) as seen:
+        await seen.press("5")
+        await seen.sees("p50 505 ms", "p95 950 ms", "3 failed: rate 2 · transient 1", "1 skipped", "zai")
+
+
+async def test_records_of_any_shape_do_not_break_it(dsn: str, db: Connection) -> None:
+    hostile = "\x1b[31m[b]evil[/b]"
+    shapes = ([1, "x", None], {"provider": "x"}, [{"provider": hostile, "latency_ms": "fast", "ok": "yes"}],
+              [{"provider": "uniapi", "ok": False, "failure": hostile}])  # fmt: skip
+    for number, shape in enumerate(shapes):
+        await db.execute(
+            "INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, attempts)"
+            " VALUES (1, 1, %s, 'replied', %s)",
+            [number, Jsonb(shape)],
+        )
+    await use(db, midnight(), model=hostile)
+    async with stage(dsn) as seen:
+        await seen.press("5")
+        await seen.sees("[b]evil[/b]", "1 failed")
+        assert "\x1b" not in seen.text
+
+
+async def test_the_export_is_the_period_in_full_and_holds_no_formula(
+    dsn: str, db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textual.app.user_downloads_path", lambda: tmp_path, raising=False)
+    await db.execute("UPDATE et_tenants SET name = '=1+1' WHERE id = 1")
+    await use(db, midnight(), turns=3)
+    await use(db, midnight(), "mystery", turns=2, unpriced=2, cost_usd=0)
+    await use(db, midnight() - timedelta(days=1), "yesterday", turns=99)
+    pool = open_pool(dsn, size=1)
+    await pool.open(wait=True)
+    text = await usage_csv(pool, midnight(), datetime.now(UTC) + timedelta(hours=1))
+    await pool.close()
+    read = list(csv.DictReader(StringIO(text)))
+    assert [(row["model"], row["turns"], row["cost_usd"]) for row in read] == [
+        ("gemini-3-flash-preview", "3", "0.030000"),
+        ("mystery", "2", ""),
+    ]
+    assert read[0]["tenant"] == "'=1+1"
+    async with stage(dsn) as seen:
+        delivered: list[str] = []
+        monkeypatch.setattr(seen.app, "deliver_text", lambda file, **_: delivered.append(file.read()))
+        await seen.press("5")
+        await seen.sees("Today  $0.0300")
+        await seen.press("e")
+        await seen.hears("goes to the download folder")
+        assert delivered == [text]
+
+
+async def test_nothing_used_yet_is_said(dsn: str) -> None:
+    async with stage(dsn, (80, 24), read_only=True) as seen:
+        await seen.press("5")
+        await seen.sees("Today  $0.00", "nothing used")
+        assert isinstance(seen.app.screen, UsageScreen)
+
+
+async def test_no_read_grows_with_history(dsn: str, db: Connection) -> None:
+    await db.execute("SET session_replication_role = replica")
+    await db.execute(
+        "INSERT INTO et_threads (tenant_id, channel) SELECT 1, 'simulator' FROM generate_series(1, 20000)"
+    )
+    await db.execute(
+        "INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, attempts) SELECT 1, n % 100, n, 'replied',"
+        """ '[{"provider": "uniapi", "ok": true, "latency_ms": 5}]' FROM generate_series(1, 40000) n"""
+    )
+    await db.execute(
+        "INSERT INTO et_usage_hourly (hour, tenant_id, agent_id, task, provider, model)"
+        " SELECT date_trunc('hour', now()) - h * interval '1 hour', 1, 1, 'c', 'uniapi', 'm'"
+        " FROM generate_series(0, 40000) h"
+    )
+    tonight = midnight()
+    reads: dict[str, list[Any]] = {
+        "usage_by": [tonight, tonight + timedelta(days=1)],
+        "usage_hours": [tonight],
+        "usage_daily": [tonight - timedelta(days=29)],
+        "usage_export": [tonight, tonight + timedelta(days=1)],
+        "spending_pace": [],
+        "provider_calls": [300],
+    }
+    history = {"et_turns", "et_threads"}
+    for moment in ("not analysed", "analysed"):
+        for name, params in reads.items():
+            plan = "\n".join([row["QUERY PLAN"] for row in await explained(db, name, params)])
+            assert not set(re.findall(r"Seq Scan on (et_\w+)", plan)) & history, (moment, name, plan)
+        await db.execute("ANALYZE")
+        history |= {"et_usage_hourly"}
+    (calls,) = await fetch(db, "provider_calls", 300)
+    assert calls["calls"] == 300
+
+
+async def explained(db: Connection, name: str, params: list[Any]) -> list[dict[str, Any]]:
+    sql = statement(name).decode()
+    for number, value in enumerate(params, 1):
+        shown = f"'{value.isoformat()}'::timestamptz" if isinstance(value, datetime) else str(value)
+        sql = sql.replace(f"${number}", shown)
+    return await (await db.execute(f"EXPLAIN {sql}".encode())).fetchall()
+
+
+def test_columns_grow_in_eighths_and_anything_shows() -> None:
+    assert list(columns([0, 1, 8, 16], 2)) == ["   █", " ▁██"]
+    assert list(columns([0.001, 1000], 1)) == ["▁█"]
+    assert list(columns([], 2)) == ["", ""]
+    assert list(columns([4, 8], 1, 2)) == ["▄ █ "]
