@@ -144,10 +144,11 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         )
 
     def watch_status(self, status: Status) -> None:
-        tell = getattr(self.screen, "tell", None)
-        if tell is not None:
-            with suppress(NoMatches):  # a screen that is being left
-                tell(status)
+        for screen in self.screen_stack:  # an area shows through the dialogs over it
+            tell = getattr(screen, "tell", None)
+            if tell is not None:
+                with suppress(NoMatches):  # a screen that is being left
+                    tell(status)
 
     def _tick(self) -> None:
         if self.clock.minute() != self.status.minute:

@@ -45,7 +45,7 @@ class EntryList(ArrangedList["Entry"]):
 
     def draw(self, row: Entry, width: int) -> Sequence[Content]:
         level = LEVELS.get(row.level, UNSEEN)
-        who = 22 if width >= 110 else 14
+        who, what = (20, 22) if width >= 110 else (12, 18)
         return [
             Content.assemble(
                 (f"{self._clock.time(row.at)} ", MUTED),
@@ -53,8 +53,8 @@ class EntryList(ArrangedList["Entry"]):
                 (f"{row.source:<7}", SOURCES.get(row.source, "")),
                 fit(cell(row.who, MUTED), who),
                 " ",
-                cell(row.what, level.style if level.style != MUTED else ""),
-                "  ",
+                fit(cell(row.what, level.style if level.style != MUTED else ""), what),
+                " ",
                 cell(row.about, MUTED),
             )
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 
 from console.sanitise import cell
 from console.screens.guarded import Dialog
@@ -37,6 +39,13 @@ def step_line(step: Step) -> Line:
     return Line(
         Content.assemble((f"{shown.glyph} ", shown.style), f"{step.name:<26}", (f"{took:>9}  ", MUTED), note)
     )
+
+
+@dataclass
+class StepTold(Message):
+    """A step has begun or ended."""
+
+    step: Step
 
 
 class Migrate(Dialog[bool]):
@@ -80,12 +89,14 @@ class Migrate(Dialog[bool]):
     def _migrate(self, dsn: str, actor: str) -> MigrationRun:
         from engine.supervisor import migrate
 
-        return migrate(
-            dsn, actor=actor, on_step=lambda step: self.app.call_from_thread(self._show, step.model_copy())
-        )
+        # Posted, not waited for: a slow terminal must not hold the migration's locks.
+        return migrate(dsn, actor=actor, on_step=lambda step: self._tell(StepTold(step.model_copy())))
 
-    def _show(self, step: Step) -> None:
-        self._steps[step.name] = step
+    def _tell(self, message: StepTold) -> None:
+        self.post_message(message)
+
+    def on_step_told(self, event: StepTold) -> None:
+        self._steps[event.step.name] = event.step
         self.query_one("#steps", Lines).show(step_line(known) for known in self._steps.values())
         self.query_one("#verdict", Quiet).show(Content(""))
 

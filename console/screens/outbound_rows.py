@@ -122,8 +122,8 @@ def _last_words(item: Send, state: Look) -> Content:
     """What went wrong, if anything did; else what is sent."""
     row = item.row
     if row.status in ("failed", "retry_scheduled") and (row.error_class or row.error):
-        kind = cell(row.error_class or "", state.style, 20)
-        return Content.assemble(kind, "  " if row.error_class else "", cell(row.error, MUTED))
+        kind = row.error_class if row.error_class not in (None, state.word) else ""
+        return Content.assemble(cell(kind, state.style, 20), "  " if kind else "", cell(row.error, MUTED))
     return cell(row.text, MUTED)
 
 

@@ -86,7 +86,8 @@ def tables(view: Spending, width: int) -> list[Line]:
 
 def table(title: str, rows: Sequence[Used], width: int) -> list[Line]:
     """Names with turns, tokens, cost and how much of it is unpriced."""
-    name = max(10, width - 32)
+    partly = any(0 < row.unpriced < row.turns for row in rows)
+    name = max(10, width - (46 if partly else 32))
     head = Content.assemble(
         fit(Content.styled(title, STRONG), name),
         *(

@@ -199,4 +199,4 @@ def test_the_readme_names_only_variables_there_are() -> None:
     named = set(re.findall(r"\b(?:TELEGRAM|WHATSAPP|WAHA|EVOLUTION|SWITCHBOARD)_[A-Z_]+[A-Z]\b", section))
     known = {name.upper() for name in Settings.model_fields}
     assert {name.removeprefix("SWITCHBOARD_") for name in named} <= known
-    assert len(named) > 20
+    assert len(named) >= 20

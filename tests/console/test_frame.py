@@ -156,10 +156,11 @@ async def test_a_dropped_column_is_a_blocker_and_m_mends_it(console: Any, rows: 
         await until(pilot, lambda: "not ready" in first_line(pilot), "the blocker was not told")
         await shows(pilot, "[m]")
         await pilot.press("m")
-        await until(
-            pilot, lambda: "● ready" in first_line(pilot) or "llm_model" in _columns(rows), "not migrated"
-        )
+        await shows(pilot, "Migrate the schema?")
+        await pilot.press("y")
+        await shows(pilot, "The schema is what this program needs")
         assert "llm_model" in _columns(rows)
+        await until(pilot, lambda: "● ready" in first_line(pilot), "the blocker stayed")
 
 
 def _columns(rows: Any) -> set[str]:

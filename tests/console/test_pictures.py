@@ -24,6 +24,13 @@ STEPS = (
     "5 usage columns again",
     "6 check",
 )
+USED = (
+    (0, "gemini-3-flash-preview", 31, 0),
+    (2, "gemini-3-flash-preview", 55, 0),
+    (5, "mystery-1", 4, 4),
+    (30, "gemini-3-flash-preview", 80, 0),
+)
+"""Hours ago, model, turns, those without a price."""
 FILES = "0123456789abcdef"
 
 
@@ -40,8 +47,7 @@ def plant(dsn: str) -> None:
             [Jsonb({"max_reply_chars": 600}), FROZEN - timedelta(hours=2)],
         )
         db.execute("TRUNCATE et_platform_settings")
-        for hours, model, turns, unpriced in ((0, "gemini-3-flash-preview", 31, 0), (2, "gemini-3-flash-preview", 55, 0),
-                                              (5, "mystery-1", 4, 4), (30, "gemini-3-flash-preview", 80, 0)):  # fmt: skip
+        for hours, model, turns, unpriced in USED:
             db.execute(
                 "INSERT INTO et_usage_hourly (hour, tenant_id, agent_id, task, provider, model, turns, unpriced,"
                 " prompt_tokens, completion_tokens, cost_usd)"
@@ -96,4 +102,4 @@ def test_picture_of_settings(dsn: str, tmp_path: Path, size: tuple[int, int], sn
     plant(dsn)
     app = make_app(dsn, tmp_path, frozen=True)
     keys = ("7", *["j"] * 6)
-    assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="shorter answers"))
+    assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="first version"))

@@ -32,6 +32,7 @@ class Stage:
         self,
         failpoint: str | None = None,
         before: tuple[Callable[[], None], ...] = (),
+        send_lease_margin: float = 1.5,
         **settings: Any,
     ) -> EngineProcess:
         """Start an engine, told to fail at a failpoint or prepared by module-level functions."""
@@ -52,7 +53,15 @@ class Stage:
             "log_level": "WARNING",
             **settings,
         }
-        engine = launch(Orders(world.dsn, told, self._log, failpoint=failpoint, before=before))
+        orders = Orders(
+            world.dsn,
+            told,
+            self._log,
+            failpoint=failpoint,
+            before=before,
+            send_lease_margin=send_lease_margin,
+        )
+        engine = launch(orders)
         self._engines.append(engine)
         return engine
 

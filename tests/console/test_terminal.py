@@ -1,0 +1,231 @@
+"""The console on a real terminal: foreign text stays text, and every way out gives the terminal back."""
+
+from __future__ import annotations
+
+import re
+import signal
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.support.consoles import as_url
+from tests.support.seed import Seed, plant
+from tests.support.terminal import SEQUENCE, Terminal
+
+Opener = Callable[..., Terminal]
+
+HOSTILE = (
+    "\x1b[7777hESC \x1b]52;c;aG9zdGlsZQ==\x07OSC \x1bP$q\x1b\\DCS \x9b7777lC1 \x1b[31;1;7777mSGR "
+    "\u202egnp.elif\u202c \u2066iso \u200bzero [@click=app.bell]markup[/b] [red]x "
+    "Z\u0335\u0336\u0337\u0338\u0321\u0322\u0323algo 👨‍👩‍👧 1️⃣ 🏳️‍🌈 \x00\x08\x0c"
+).replace("\x00", "")
+"""One of everything a text can do to a terminal."""
+FORBIDDEN = (
+    b"7777h",
+    b"7777l",
+    b"7777m",
+    b"\x1b]52",
+    b"\x1bP",
+    b"\x9b",
+    b"\xc2\x9b",
+    "\u202e".encode(),
+    "\u2066".encode(),
+    "\u200b".encode(),
+    b"\x08",
+    b"\x0c",
+)
+
+
+@pytest.fixture
+def seed(dsn: str) -> Iterator[Seed]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield plant(connection)
+
+
+@pytest.fixture
+def terminal(dsn: str, seed: Seed, tmp_path: Path) -> Opener:
+    url = as_url(dsn).get_secret_value()
+    return lambda **more: Terminal(url, tmp_path, **more)
+
+
+def assert_harmless(output: bytes) -> None:
+    """No control of foreign origin is among what was written."""
+    own = output.replace(b"\x1b[>25u", b"")
+    text = SEQUENCE.sub(b"", own)
+    stray = re.search(rb"[\x00-\x06\x08\x0b\x0c\x0e-\x1f\x7f]", text)
+    assert stray is None, text[max(0, stray.start() - 80) : stray.end() + 80]
+    for sequence in FORBIDDEN:
+        payload = output.find(sequence)
+        if sequence in (
+            b"7777h",
+            b"7777l",
+            b"7777m",
+        ):  # as text they are harmless: what matters is an ESC before
+            assert re.search(rb"\x1b\[[0-9;]*" + sequence, output) is None
+            continue
+        if sequence == b"\x9b":  # also the last byte of harmless characters
+            assert re.search(rb"(?<![\x80-\xff])\x9b", output) is None
+            continue
+        assert payload < 0, output[max(0, payload - 80) : payload + 80]
+
+
+def poison(dsn: str) -> None:
+    """Hostile text in every column of every table that holds foreign words."""
+    trace: dict[str, Any] = dict.fromkeys(
+        ("task", "provider", "model", "context_prompt", "recorded_at"), HOSTILE
+    )
+    payload = {
+        "from": HOSTILE,
+        "kind": HOSTILE,
+        "ai_trace": trace | {"usage": {HOSTILE: HOSTILE}},
+        HOSTILE: [HOSTILE],
+    }
+    call = dict.fromkeys(("provider", "model", "failure", "error"), HOSTILE)
+    calls = [call | {"ok": False, "latency_ms": 3, "started_at": "2026-03-14T14:00:00+00:00"}]
+    rules = [dict.fromkeys(("rule", "stage", "detail"), HOSTILE) | {"verdict": "block"}]
+    values = {
+        "h": HOSTILE,
+        "payload": Jsonb(payload),
+        "calls": Jsonb(calls),
+        "rules": Jsonb(rules),
+        "j": Jsonb(HOSTILE),
+    }
+    with psycopg.connect(dsn, autocommit=True) as connection, connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for statement in (
+            "et_messages SET text_content = %(h)s, raw_payload = %(payload)s, llm_model = %(h)s, llm_provider = %(h)s,"
+            " last_error = %(h)s, reason = left(%(h)s, 60)",
+            "et_leads SET name = %(h)s",
+            "et_threads SET address = id || %(h)s, operator = %(h)s",
+            "et_outbound_queue SET last_error = %(h)s, error_class = %(h)s, provider_message_id = %(h)s",
+            "et_turns SET reason = %(h)s, error = %(h)s, draft = %(h)s, model = %(h)s, provider = %(h)s,"
+            " context_prompt = %(h)s, attempts = %(calls)s, verdicts = %(rules)s, engine = %(h)s",
+            "et_tenants SET name = %(h)s",
+            "et_agents SET name = %(h)s",
+            "et_usage_hourly SET model = %(h)s",
+            "et_engines SET host = %(h)s,"
+            " snapshot = jsonb_set(jsonb_set(snapshot, '{llm,0,detail}', %(j)s), '{llm,0,name}', %(j)s)",
+        ):
+            connection.execute(f"UPDATE {statement}".encode(), values)
+
+
+@pytest.mark.parametrize("size", [(140, 40), (80, 24)])
+def test_hostile_text_in_every_field_writes_no_control_to_the_terminal(
+    terminal: Opener, seed: Seed, dsn: str, size: tuple[int, int]
+) -> None:
+    poison(dsn)
+    with terminal(size=size) as screen:
+        screen.await_text("Passing through")
+        screen.await_text("[7777hESC")
+        screen.type("3")
+        screen.await_text("following")
+        screen.type("kk\r")
+        screen.await_text("Where the time went")
+        for expected in ("ai_trace", '"task": "\\u001b', "markup[/b]"):
+            screen.type("]")
+            screen.await_text(expected)
+        screen.type("/\x1b[200~" + "\x1b]52;c;x" + "\x1b[201~\r")
+        time.sleep(0.5)
+        screen.type("?")
+        screen.await_text("One row down")
+        for area in "245678":
+            screen.type(area)
+            time.sleep(1.0)
+        screen.type("1")
+        time.sleep(0.5)
+        assert screen.process.poll() is None
+        assert "markup[/b]" in screen.written()
+        assert_harmless(screen.output)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
+def test_a_signal_ends_it_within_five_seconds_and_gives_the_terminal_back(
+    terminal: Opener, number: signal.Signals
+) -> None:
+    with terminal() as screen:
+        screen.await_text("Passing through")
+        assert screen.attributes() != screen.before
+        began = time.monotonic()
+        screen.send(number)
+        assert screen.wait(5) == 128 + number
+        assert time.monotonic() - began < 5
+        assert_given_back(screen)
+
+
+def assert_given_back(screen: Terminal) -> None:
+    """The terminal is as it was: its settings, its main screen, its cursor."""
+    time.sleep(0.2)
+    assert screen.attributes()[:4] == screen.before[:4]
+    assert screen.output.rfind(b"\x1b[?1049l") > screen.output.rfind(b"\x1b[?1049h")
+    assert screen.output.rfind(b"\x1b[?25h") > screen.output.rfind(b"\x1b[?25l")
+
+
+def test_a_signal_ends_it_even_when_the_terminal_takes_no_bytes(terminal: Opener) -> None:
+    with terminal() as screen:
+        screen.await_text("Passing through")
+        screen.draining.clear()
+        for _ in range(60):  # more screens than the pty and the console's own queue hold
+            screen.type("31")
+        time.sleep(1)
+        screen.send(signal.SIGTERM)
+        assert screen.wait(6) == 128 + signal.SIGTERM
+        assert screen.attributes()[3] & termios.ICANON
+
+
+def test_a_lost_terminal_ends_it_and_drains_the_engine(terminal: Opener, dsn: str) -> None:
+    with terminal(engine=True) as screen:
+        screen.await_text("engines")
+        deadline = time.monotonic() + 30
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            alive = "SELECT name FROM et_engines WHERE stopped_at IS NULL AND name <> 'engine-a'"
+            while not (engines := connection.execute(alive.encode()).fetchall()):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            screen.hang_up()
+            assert screen.wait(6) == 128 + signal.SIGHUP
+            stopped = connection.execute(
+                "SELECT stopped_at FROM et_engines WHERE name = %s", [engines[0][0]]
+            ).fetchone()
+            assert stopped is not None
+            assert stopped[0] is not None
+
+
+def test_leaving_by_key_restores_the_terminal(terminal: Opener) -> None:
+    with terminal() as screen:
+        screen.await_text("Passing through")
+        screen.type("q")
+        assert screen.wait(5) == 0
+        assert_given_back(screen)
+
+
+def test_the_first_paint_comes_before_the_database_is_reached(terminal: Opener, tmp_path: Path) -> None:
+    with Terminal("postgresql://nobody@203.0.113.1/none", tmp_path) as screen:
+        screen.await_text("reaching the database")
+        screen.await_text("Overview")
+        screen.type("3")
+        screen.await_text("Filter")
+
+
+def test_nothing_is_written_while_nothing_changes(terminal: Opener, dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection, connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table in ("et_outbound_queue", "et_messages"):  # ages of waiting work are shown, so none waits
+            connection.execute(f"DELETE FROM {table}".encode())
+        connection.execute(
+            "UPDATE et_threads SET owner = 'ai', due_at = NULL, holder = NULL, lease_until = NULL"
+        )
+    with terminal() as screen:
+        screen.await_text("No message has come yet.")
+        time.sleep(3)
+        quiet: list[Any] = []
+        for _ in range(3):  # one of them may see the minute turn
+            before = len(screen.output)
+            time.sleep(4)
+            quiet.append(len(screen.output) - before)
+        assert sorted(quiet)[:2] == [0, 0], quiet
