@@ -13,18 +13,17 @@ from textual.content import Content
 from console.actions import bindings
 from console.screens.inbox_acts import InboxActs
 from console.screens.inbox_rows import Shown, ThreadList, shown
-from console.screens.talk import entries, head
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.composer import Composer
 from console.widgets.filter_bar import FilterBar
-from console.widgets.lines import Line, Lines
+from console.widgets.lines import Lines
 from console.widgets.transcript import Transcript
 from console.words import MUTED, count
 
 if TYPE_CHECKING:
     from engine.observe.feed import Pool
-    from engine.observe.inbox import Edge, Inbox, OpenThread, ThreadSearch
-    from engine.observe.threads import Said, ThreadRow
+    from engine.observe.inbox import Edge, Inbox, ThreadSearch
+    from engine.observe.threads import ThreadRow
 
 TICK_SECONDS = 10.0
 """How often ages and countdowns are looked at; they are told to the minute."""
@@ -48,10 +47,6 @@ class InboxScreen(InboxActs):
         """How far the list was read; None: as far as the view goes."""
         self._joined: Edge | None = None
         """Where the older pages begin; when the view ends above it, what came between is read."""
-        self._chosen: int | None = None
-        self._talk: OpenThread | None = None
-        self._said: dict[tuple[str, int], Said] = {}
-        self._begins = False
 
     def compose_area(self) -> ComposeResult:
         with Horizontal(id="panes"):
@@ -68,26 +63,6 @@ class InboxScreen(InboxActs):
         self.set_interval(TICK_SECONDS, self._tick, name="countdowns")
 
     # What is chosen
-
-    @property
-    def thread(self) -> ThreadRow | None:
-        """The chosen conversation, as it was read last."""
-        if self._chosen is None or self._view is None:
-            return None
-        if self._talk is not None and self._talk.row.id == self._chosen:
-            return self._talk.row
-        rows = (*self._view.urgent, *self._view.recent, *self._view.renewed, *self._older.values())
-        return next((row for row in rows if row.id == self._chosen), None)
-
-    @property
-    def talk(self) -> OpenThread | None:
-        """The chosen conversation, once it has been read."""
-        return self._talk if self._talk is not None and self._talk.row.id == self._chosen else None
-
-    @property
-    def _folded(self) -> bool:
-        """Only the list is on the screen."""
-        return self.has_class("-narrow") and not self.has_class("-open")
 
     def subject(self, kind: str) -> Any:
         if not self.composed:
@@ -126,19 +101,20 @@ class InboxScreen(InboxActs):
         from engine.observe.inbox import ThreadSearch, inbox
 
         renew = [item.row.id for item in self.query_one(ThreadList).in_view()]
-        if self._chosen is not None:
-            renew.append(self._chosen)
-        chosen = None if self._folded else self._chosen
+        if self.chosen is not None:
+            renew.append(self.chosen)
+        chosen = None if self.folded else self.chosen
         return await inbox(pool, self._search or ThreadSearch(), chosen=chosen, renew=renew)
 
     def show(self, view: Inbox) -> None:
         self._view = view
         for row in view.renewed:
+            self.heard_of(row)
             if row.id in self._older:
                 self._older[row.id] = row
         self._arrange()
-        if view.chosen is not None and view.chosen.row.id == self._chosen:
-            self._show_talk(view.chosen)
+        if view.chosen is not None and view.chosen.row.id == self.chosen:
+            self.show_talk(view.chosen)
         if self._joined is not None and (view.edge.at, view.edge.id) > (self._joined.at, self._joined.id):
             self.read_older(view.edge, joining=True)
         self.refresh_bindings()
@@ -153,7 +129,7 @@ class InboxScreen(InboxActs):
         rest = {row.id: row for row in (*self._older.values(), *view.recent) if row.id not in urgent}
         rows = [*view.urgent, *sorted(rest.values(), key=_recency, reverse=True)]
         listed = self.query_one(ThreadList)
-        if self._chosen not in {None, *urgent, *rest} and self.thread is not None:
+        if self.chosen not in {None, *urgent, *rest} and self.thread is not None:
             rows.insert(min(listed.cursor, len(rows)), self.thread)
         nothing = " Nothing matches." if self._search else " Nobody has written yet."
         listed.say_when_empty(Content.styled(nothing, MUTED))
@@ -167,41 +143,19 @@ class InboxScreen(InboxActs):
         note = f"{count(waiting)} wait{'s' if waiting == 1 else ''}" if waiting else ""
         self.query_one(FilterBar).tell(self._words, note)
 
-    def _show_talk(self, talk: OpenThread) -> None:
-        anew = self._talk is None or self._talk.row.id != talk.row.id
-        if anew:
-            self._said.clear()
-            self._begins = False
-        self._talk = talk
-        self._said |= {(item.kind, item.id): item for item in talk.talk.said}
-        self._begins = self._begins or talk.talk.end
-        self._draw_talk(anew=anew)
-
-    def _draw_talk(self, *, anew: bool = False) -> None:
-        talk = self.talk
-        if talk is None:
-            return
-        clock = self.switchboard.clock
-        said = sorted(self._said.values(), key=lambda item: (item.at, item.kind == "note", item.id))
-        self.query_one("#head", Lines).show(head(talk.row, clock, self.me))
-        draft = None if self.accepting is not None else talk.draft
-        told = entries(said, draft, clock, self.me, who=talk.row.who or talk.row.address, begins=self._begins)
-        self.query_one(Transcript).show(told, anew=anew)
-        self.tell_composer()
-
     def _tick(self) -> None:
         """Ages and countdowns move on."""
         if self.is_current and self.composed:
             self._arrange()
-            self._draw_talk()
+            self.draw_talk()
 
     # Choosing
 
     def on_arranged_list_highlighted(self, event: ArrangedList.Highlighted) -> None:
         item: Shown | None = event.row
-        if item is None or item.row.id == self._chosen:
+        if item is None or item.row.id == self.chosen:
             return
-        if self._chosen is None or event.rows.has_focus:
+        if self.chosen is None or event.rows.has_focus:
             self._choose(item.row.id)
 
     def on_arranged_list_opened(self, event: ArrangedList.Opened) -> None:
@@ -211,58 +165,20 @@ class InboxScreen(InboxActs):
         writable = row is not None and row.owner == "human" and not self._composer.disabled
         (self._composer if writable else self.query_one(Transcript)).focus()
 
-    def unfold(self) -> None:
-        """Show the conversation where only the list had room."""
-        self.add_class("-open")
-        self.read_talk()
-
     def _choose(self, thread_id: int) -> None:
-        if thread_id == self._chosen:
+        if thread_id == self.chosen:
             return
-        self.keep_writing(self._chosen)
-        self._chosen = thread_id
-        self.query_one("#head", Lines).show([])
-        self.query_one(Transcript).show((), anew=True)
+        self.keep_writing(self.chosen)
+        self.chosen = thread_id
+        item = next((item for item in self.query_one(ThreadList).rows if item.row.id == thread_id), None)
+        if item is not None:
+            self.heard_of(item.row)
+        self.empty_talk()
         self.bring_writing(thread_id)
         self.tell_composer()
         self.refresh_bindings()
-        if not self._folded:
+        if not self.folded:
             self.read_talk()
-
-    @work(exclusive=True, exit_on_error=False, group="talk")
-    async def read_talk(self) -> None:
-        """Read the chosen conversation at once; the poll keeps it up to date."""
-        await self.renew_talk()
-
-    async def renew_talk(self) -> None:
-        from engine.observe.inbox import open_thread
-
-        feed = self.switchboard.session.feed
-        if feed is None or self._chosen is None:
-            return
-        talk = await open_thread(feed.pool, self._chosen)
-        if talk is not None and talk.row.id == self._chosen:
-            self._show_talk(talk)
-            self.refresh_bindings()
-
-    def on_transcript_wanted(self) -> None:
-        if self._said and not self._begins:
-            self.read_before()
-
-    @work(exclusive=True, exit_on_error=False, group="before")
-    async def read_before(self) -> None:
-        """What was said before the oldest message that is shown."""
-        from engine.observe.threads import conversation
-
-        thread_id, feed = self._chosen, self.switchboard.session.feed
-        messages = [key[1] for key in self._said if key[0] == "message"]
-        if feed is None or thread_id is None or not messages:
-            return
-        before = await conversation(feed.pool, thread_id, before=min(messages))
-        if thread_id == self._chosen:
-            self._said |= {(item.kind, item.id): item for item in before.said}
-            self._begins = before.end
-            self._draw_talk()
 
     def on_arranged_list_wanted(self) -> None:
         edge = self._edge or (self._view.edge if self._view else None)
@@ -291,13 +207,6 @@ class InboxScreen(InboxActs):
         self.query_one(ThreadList).go_to(thread_id)
         self.query_one(Transcript).focus()
 
-    def on_transcript_opened(self, event: Transcript.Opened) -> None:
-        kind, number = event.target
-        if kind == "message":
-            self.open_message(number)
-        elif kind == "draft":
-            self.call_later(self.perform, "inbox.accept")
-
     # The filter
 
     def act_filter(self) -> None:
@@ -323,18 +232,14 @@ class InboxScreen(InboxActs):
         self._words = words
         self._older.clear()
         self._edge = self._joined = None
-        self.keep_writing(self._chosen)
-        self._chosen = None
+        self.keep_writing(self.chosen)
+        self.chosen = None
         self.query_one(ThreadList).start_anew()
         self.query_one(FilterBar).tell(words)
         self.poll()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.tell_composer()
-
-    def tell_hint(self, content: Content) -> None:
-        """The line below the composer."""
-        self.query_one("#hint", Lines).show([Line(content)])
 
 
 def _recency(row: ThreadRow) -> tuple[float, int]:

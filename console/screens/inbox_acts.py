@@ -9,22 +9,23 @@ from textual.content import Content
 from textual.widgets import TextArea
 
 from console.sanitise import cell
-from console.screens.area import AreaScreen
+from console.screens.inbox_talk import InboxTalk
 from console.screens.talk import keys, why_not_write
 from console.widgets.composer import Composer, typeable
+from console.widgets.lines import Lines
+from console.widgets.transcript import Transcript
 from console.words import MUTED
 
 if TYPE_CHECKING:
-    from engine.observe.inbox import OpenThread
-    from engine.observe.threads import Draft, ThreadRow
+    from engine.observe.threads import Draft
     from engine.operator.takeover import Release, Takeover
 
 MINUTES = 30
 """How much longer `+` keeps a conversation."""
 
 
-class InboxActs(AreaScreen):
-    """The acting half of the inbox; the other half reads and shows."""
+class InboxActs(InboxTalk):
+    """The inbox as far as a person acts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,35 +37,7 @@ class InboxActs(AreaScreen):
         self._sending = False
 
     @property
-    def thread(self) -> ThreadRow | None:
-        """The chosen conversation."""
-        raise NotImplementedError
-
-    @property
-    def talk(self) -> OpenThread | None:
-        """The chosen conversation, once it has been read."""
-        raise NotImplementedError
-
-    def unfold(self) -> None:
-        """Show the conversation where only the list had room."""
-        raise NotImplementedError
-
-    async def renew_talk(self) -> None:
-        """Read the chosen conversation and show it."""
-        raise NotImplementedError
-
-    def tell_hint(self, content: Content) -> None:
-        """The line below the composer."""
-        raise NotImplementedError
-
-    @property
-    def me(self) -> str:
-        operator = self.switchboard.session.operator
-        return operator.name if operator is not None else ""
-
-    @property
     def accepting(self) -> Draft | None:
-        """The AI's draft that lies in the composer."""
         row = self.thread
         return self._accepting.get(row.id) if row is not None else None
 
@@ -107,19 +80,21 @@ class InboxActs(AreaScreen):
         self._composer.put(self.writings.pop(thread_id, ""))
 
     def tell_composer(self) -> None:
-        """Whether the composer takes a text, and why not."""
         composer, reason = self._composer, self.why_not_write()
         if composer.disabled != (reason is not None):
             composer.disabled = reason is not None
         composer.display = reason is None or bool(composer.text)
         if reason is not None:
-            self.tell_hint(cell(reason, MUTED))
+            self._hint(cell(reason, MUTED))
         elif composer.has_focus:
             composer.tell(Content(""))
-            self.tell_hint(keys(("ctrl+s", "sends"), ("ctrl+r", "canned replies"), ("esc", "leaves")))
+            self._hint(keys(("ctrl+s", "sends"), ("ctrl+r", "canned replies"), ("esc", "leaves")))
         else:
             composer.tell(Content("r writes an answer"))
-            self.tell_hint(keys(("r", "write"), ("c", "canned replies"), ("+", "keep it longer")))
+            self._hint(keys(("r", "write"), ("c", "canned replies"), ("+", "keep it longer")))
+
+    def _hint(self, content: Content) -> None:
+        self.query_one("#hint", Lines).show([content])
 
     @on(TextArea.Changed, "#composer")
     def written(self) -> None:
@@ -133,7 +108,7 @@ class InboxActs(AreaScreen):
     @on(Composer.Left)
     def leave_composer(self) -> None:
         """Back to what was said."""
-        self.query_one("#said").focus()
+        self.query_one(Transcript).focus()
 
     def act_reply(self) -> None:
         self.unfold()
@@ -277,17 +252,9 @@ class InboxActs(AreaScreen):
     def act_leave(self) -> None:
         self.back()
 
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def open_message(self, message_id: int) -> None:
-        """Its trip, in Messages."""
-        from console.jumping import open_message
-
-        await open_message(self.switchboard, message_id)
-
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_copy(self) -> None:
         from console.clipboard import copy
-        from console.widgets.transcript import Transcript
 
         entry = self.query_one(Transcript).entry
         if entry is None:

@@ -40,7 +40,9 @@ def _head(row: SendRow, clock: Clock) -> Content:
     lines = [
         Content.assemble(
             (f"{state.glyph} {state.word}", state.style),
-            cell(f"  {row.error_class}" if row.error_class not in (None, state.word) else "", state.style, 40),
+            cell(
+                f"  {row.error_class}" if row.error_class not in (None, state.word) else "", state.style, 40
+            ),
         ),
         Content.assemble(("to ", MUTED), cell(row.who or "nobody known", STRONG, 60)),
         cell(f"{row.channel}{account} · thread {row.thread_id or '–'} · send {row.id}", MUTED),

@@ -31,7 +31,7 @@ MARGIN = 20
 STRIPS = 500
 
 
-class RowList(ScrollView, Generic[Row], can_focus=True):
+class RowList(ScrollView, Generic[Row], can_focus=True, inherit_bindings=False):
     """Rows, drawn by `draw`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*LOOKS, "lines--cursor"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -56,6 +57,10 @@ class Answer:
         return value
 
 
+leave_by: ContextVar[float] = ContextVar("leave_by", default=math.inf)
+"""The loop's time after which a request of this task may not begin: others may have gone on without it."""
+
+
 class _Phase:
     """Learns from httpx whether any byte of the request has been handed to the network."""
 
@@ -64,6 +69,10 @@ class _Phase:
 
     async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
+            if asyncio.get_running_loop().time() >= leave_by.get():
+                raise SendError(
+                    SendFailure.NOT_SENT, "The request was held up past its time and did not leave."
+                )
             self.request_started = True
 
 

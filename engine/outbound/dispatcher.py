@@ -19,6 +19,7 @@ import psycopg
 
 from engine.channels.base import Channel, Outgoing, SendError, SendFailure
 from engine.channels.registry import ChannelRegistry, ChannelUnknown
+from engine.channels.wire import leave_by
 from engine.database.connection import Connection, Lane, Pool
 from engine.database.directory import Directory
 from engine.logs import get_logger
@@ -182,8 +183,10 @@ class OutboundDispatcher:
             await asyncio.sleep(wait)
         if not await self.start_lane.submit(send):
             self._snapshot.cancelled += 1
-        elif asyncio.get_running_loop().time() >= claimed + LEASE_MARGIN_SECONDS:
-            # The lease no longer covers the call (this engine was frozen): others may have gone on.
+            return
+        # After this the lease no longer covers the call (this engine was frozen): others may have gone on.
+        leave_by.set(claimed + LEASE_MARGIN_SECONDS)
+        if asyncio.get_running_loop().time() >= leave_by.get():
             await self._record(self._too_late(send))
         else:
             await self._record(await self._through(channel, send))

@@ -16,12 +16,19 @@ freed AS (
            updated_at = now()
       FROM stale s
      WHERE m.thread_id = s.id AND m.direction = 'inbound' AND m.delivery_status = 'inbound_processing'
- RETURNING m.id, m.delivery_status
+ RETURNING m.id, m.thread_id, m.delivery_status, m.attempts
+),
+suspects AS MATERIALIZED (
+    -- What has taken engines down twice comes back one after the other, so that a poison harms only itself.
+    SELECT thread_id, row_number() OVER (ORDER BY random()) AS place
+      FROM (SELECT thread_id FROM freed GROUP BY thread_id HAVING max(attempts) >= 2) s
 ),
 released AS (
     UPDATE et_threads t
        SET holder = NULL, lease_until = NULL, reserved_usd = NULL, claim_token = t.claim_token + 1,
-           due_at = now(), burst_started_at = now()
+           due_at = now() + make_interval(
+               secs => 2.0 * coalesce((SELECT place FROM suspects WHERE thread_id = t.id), 0)),
+           burst_started_at = now()
       FROM stale s WHERE t.id = s.id
 )
 SELECT id, delivery_status FROM freed

@@ -24,7 +24,7 @@ from console.app import run_console
 from engine.settings import load_settings
 sys.exit(run_console(load_settings, with_engine={engine}, read_only={read_only}))
 """
-SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>])")
+SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>]|\]22;[a-z]*\x07)")
 """A whole escape sequence of a kind that a terminal application writes."""
 
 
