@@ -93,8 +93,13 @@ class AreaScreen(Guarded[None]):
                 self.trouble(beat.trouble)
 
     def trouble(self, what: str) -> None:
-        """The area cannot be read now; what it shows stays. The status bar tells of a lost database."""
-        if self.switchboard.connected and self.switchboard.status.trouble is None:
+        """The area cannot be read now; what it shows stays.
+
+        The status bar tells of a lost database and of a schema that lacks something; that is not said twice.
+        """
+        status = self.switchboard.status
+        lacking = status.health is not None and any(b.code.startswith("schema") for b in status.health.blockers)
+        if self.switchboard.connected and status.trouble is None and not lacking:
             self.say(what, title="Not up to date", bad=True)
 
     def on_screen_resume(self) -> None:

@@ -74,6 +74,8 @@ def _facts(status: Status) -> list[Content]:
     if health is not None:
         alive = sum(engine.alive for engine in health.engines)
         facts.append(Content.styled(f"{alive} engine{'' if alive == 1 else 's'}", MUTED if alive else BAD))
+        if status.ai_paused and health.blockers:  # else the verdict says so
+            facts.append(Content.styled("‖ AI PAUSED", WARN))
         if health.simulated:
             facts.append(Content.styled("SIMULATED", WARN))
     if status.read_only:

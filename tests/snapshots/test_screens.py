@@ -41,9 +41,8 @@ def picture(
             monkeypatch.setenv("NO_COLOR", "1")
 
         async def prepare(pilot: Pilot[Any]) -> None:
-            if size[0] >= 60:
-                await shows(pilot, "Passing through")
-                await shows(pilot, "$0.96")
+            if size[0] >= 60 and not sql:
+                await shows(pilot, "55 turns")
             for key in keys:
                 await pilot.press(key)
             if awaits:
