@@ -5,25 +5,27 @@ Nothing slow is imported here: `switchboard --help` answers at once.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 
+from console.acts_cli import acts
+from console.command import (
+    FAILED,
+    FINE,
+    NO_DATABASE,
+    SIGNALS,
+    USAGE,
+    Json,
+    finish,
+    print_json,
+    settings_in_force,
+    usage,
+)
 from console.plain import say
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from engine.settings import Settings
-
-FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-Result = TypeVar("Result")
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
 
@@ -42,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+app.add_typer(acts)
 
 
 def main() -> NoReturn:
@@ -59,36 +61,6 @@ def main() -> NoReturn:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """Unwind, so that what was opened is closed."""
     raise SystemExit(128 + number)
-
-
-def _finish(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` to its end. A signal cancels it, and ends the process once it has let go of everything."""
-    caught: list[int] = []
-    cancel: list[Callable[[], object]] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-        for act in cancel:
-            act()
-
-    async def supervised() -> Result:
-        task = asyncio.current_task()
-        assert task is not None
-        loop = asyncio.get_running_loop()
-        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
-        if caught:
-            cancel[0]()
-        return await work
-
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
-        return asyncio.run(supervised())
-    except asyncio.CancelledError:
-        raise SystemExit(128 + caught[0]) from None
-    finally:
-        work.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _explain(error: Exception) -> int:
@@ -116,25 +88,6 @@ def _where(error: Exception) -> list[str]:
     return [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-6:]]
 
 
-def _settings(*, logs_to_stderr: bool = False) -> Settings:
-    """The settings in force, with logging set up: commands other than `engine` keep their terminal clean."""
-    from engine.observe.logs import configure_logging
-    from engine.settings import load_settings
-
-    settings = load_settings()
-    configure_logging(settings, quiet=not logs_to_stderr)
-    return settings
-
-
-def _print_json(model: BaseModel) -> None:
-    typer.echo(model.model_dump_json(indent=2))
-
-
-def _usage(what: str) -> NoReturn:
-    say(f"switchboard: {what}", error=True)
-    raise typer.Exit(USAGE)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         from engine import __version__
@@ -160,7 +113,7 @@ def console(
     """Open the console."""
     if context.invoked_subcommand is not None:
         if no_engine or read_only or low_bandwidth:
-            _usage("--no-engine, --read-only and --low-bandwidth are for the console, not for a command.")
+            usage("--no-engine, --read-only and --low-bandwidth are for the console, not for a command.")
         return
     _need_terminal("switchboard status, or switchboard engine")
     from console.app import run_console
@@ -176,7 +129,7 @@ def console(
 
 def _need_terminal(instead: str) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _usage(f"The console needs a terminal. Without one, use {instead}.")
+        usage(f"The console needs a terminal. Without one, use {instead}.")
 
 
 @app.command()
@@ -194,7 +147,7 @@ def demo(
     Example: switchboard demo --headless --messages 20
     """
     if json and not headless:
-        _usage("--json goes with --headless.")
+        usage("--json goes with --headless.")
     if not headless:
         _need_terminal("switchboard demo --headless")
     from engine.observe.logs import configure_logging
@@ -221,7 +174,7 @@ def engine(
     """
     from engine.supervisor import run_engine
 
-    raise typer.Exit(run_engine(_settings(logs_to_stderr=True), workers))
+    raise typer.Exit(run_engine(settings_in_force(logs_to_stderr=True), workers))
 
 
 @app.command()
@@ -236,7 +189,7 @@ def migrate(
     from console.plain import migration_line, migration_lines
     from engine import supervisor
 
-    with supervisor.Database.open(_settings()) as database:
+    with supervisor.Database.open(settings_in_force()) as database:
         if plan:
             run = supervisor.plan(database.dsn)
         else:
@@ -246,7 +199,7 @@ def migrate(
                 on_step=lambda step: None if json or step.status == "running" else say(migration_line(step)),
             )
     if json:
-        _print_json(run)
+        print_json(run)
     else:
         say(migration_lines(run, plan=plan))
     raise typer.Exit(FINE if run.ok or plan else FAILED)
@@ -263,9 +216,9 @@ def doctor(json: Json = False) -> None:
     from console.plain import check_lines
     from engine.observe.doctor import examine
 
-    found = _finish(examine(_settings))
+    found = finish(examine(settings_in_force))
     if json:
-        _print_json(found)
+        print_json(found)
     else:
         say(line for check in found.checks for line in check_lines(check))
     if found.ok:
@@ -285,10 +238,10 @@ def status(json: Json = False) -> None:
     from engine.observe.health import health_at
     from engine.supervisor import Database
 
-    with Database.open(_settings()) as database:
-        health = _finish(health_at(database.dsn))
+    with Database.open(settings_in_force()) as database:
+        health = finish(health_at(database.dsn))
     if json:
-        _print_json(health)
+        print_json(health)
     else:
         say(health_lines(health))
     raise typer.Exit(FINE if health.ready else FAILED)
@@ -312,7 +265,7 @@ def regression(
     from engine.supervisor import Database
     from engine.supervisor.regression import run_regression
 
-    settings = _settings()
+    settings = settings_in_force()
     with Database.open(settings) as database:
         run = run_regression(
             settings,
@@ -321,7 +274,7 @@ def regression(
             on_step=lambda step: None if json else say(step_line(step)),
         )
     if json:
-        _print_json(run)
+        print_json(run)
     else:
         say(f"{'Passed' if run.ok else 'FAILED'}, through {run.engine}; language model: {run.far_end}.")
     raise typer.Exit(FINE if run.ok else FAILED)
@@ -351,8 +304,8 @@ def inject(
     from engine.observe import trip as trips
     from engine.supervisor import Database
 
-    with Database.open(_settings()) as database:
-        message = _finish(
+    with Database.open(settings_in_force()) as database:
+        message = finish(
             trips.inject(
                 database.dsn, text, sender=sender, channel=channel, tenant_id=tenant, need_engine=follow
             )
@@ -361,7 +314,7 @@ def inject(
         if not json:
             say(f"message {message} is stored")
         if follow:
-            trip = _finish(
+            trip = finish(
                 trips.follow(
                     database.dsn,
                     message,
@@ -370,7 +323,7 @@ def inject(
                 )
             )
     if json:
-        _print_json(trip)
+        print_json(trip)
     elif follow:
         say(trip_lines(trip))
     raise typer.Exit(FINE if trip.delivered or not follow else FAILED)

@@ -111,21 +111,22 @@ def span(ms: float | None) -> str:
 
 
 def usd(amount: float | None) -> str:
-    """US dollars: cents of a dollar and above, else as many places as it takes to see them."""
+    """US dollars: to the cent from ten cents on, below with four places."""
     if amount is None:
         return "–"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"
 
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """The last `width` values as bars, the highest full; zero is a dot, so that a flat line is not a wall."""
+    """The last `width` values as bars, lowest to highest; zero is a dot, and what stands still a flat line."""
     values = values[-width:]
-    top = max(values, default=0)
-    bars = "".join("·" if v <= 0 else BARS[min(7, int(v / top * 7.999))] for v in values)
-    return bars.rjust(width, "·")
+    low, top = min(values, default=0), max(values, default=0)
+    steps = 7.999 / (top - low) if top > low else 0
+    bars = ("·" if value <= 0 else BARS[int((value - low) * steps)] for value in values)
+    return "".join(bars).rjust(width, "·")
 
 
 def gauge(share: float, width: int) -> str:

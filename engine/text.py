@@ -6,6 +6,7 @@ The database keeps what a customer wrote, less what PostgreSQL cannot hold (`cle
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -161,6 +162,15 @@ def csv_cell(text: str) -> str:
     """`text` sanitised, and quoted with `'` where a spreadsheet would take it for a formula."""
     safe = sanitise(text)
     return f"'{safe}" if _FORMULA.match(safe) else safe
+
+
+def safe_json(text: str) -> str:
+    """JSON `text` with escapes for all that `sanitise` would replace or drop; its value stays the same."""
+    return _UNSAFE_BEYOND.sub(_escape, _UNSAFE.sub(_escape, text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 def clean_for_storage(text: str) -> str:

@@ -25,7 +25,10 @@ from tests.support.addresses import url
 from tests.support.postgres import Server, system_binaries, system_server
 
 SWITCHBOARD = str(Path(sys.executable).with_name("switchboard"))
-COMMANDS = ("demo", "engine", "migrate", "doctor", "status", "regression", "inject")
+COMMANDS = (
+    *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
+    *("replay", "takeover", "release", "explain", "export", "service"),
+)
 SECRET = "correct-horse-battery"
 
 

@@ -20,6 +20,7 @@ is on the screen and no dialog covers it. Acts go through `self.do`, which shows
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import events, work
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from engine.observe.feed import Pool
 
 Done = TypeVar("Done")
+TROUBLE_SECONDS = 3.0
+"""Longer than the status bar takes to look again."""
 
 
 class AreaScreen(Guarded[None]):
@@ -95,10 +98,16 @@ class AreaScreen(Guarded[None]):
     def trouble(self, what: str) -> None:
         """The area cannot be read now; what it shows stays.
 
-        The status bar tells of a lost database and of a schema that lacks something; that is not said twice.
+        The status bar tells of a lost database and of a schema that lacks something, as soon as it has looked
+        itself; that is not said twice.
         """
+        self.set_timer(TROUBLE_SECONDS, partial(self._tell_trouble, what))
+
+    def _tell_trouble(self, what: str) -> None:
         status = self.switchboard.status
-        lacking = status.health is not None and any(b.code.startswith("schema") for b in status.health.blockers)
+        lacking = status.health is not None and any(
+            b.code.startswith("schema") for b in status.health.blockers
+        )
         if self.switchboard.connected and status.trouble is None and not lacking:
             self.say(what, title="Not up to date", bad=True)
 

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.widgets import TextArea
 
 from console.sanitise import cell
+from console.screens.inbox_rows import moment
 from console.screens.inbox_talk import InboxTalk
 from console.screens.talk import keys, why_not_write
 from console.widgets.composer import Composer, typeable
@@ -237,7 +238,9 @@ class InboxActs(InboxTalk):
         assert row is not None
         until = await self.do(extend(self._pool, self._operator, row.id, MINUTES))
         if until is not None:
-            self.say(f"It goes back to the AI at {self.switchboard.clock.time(until)}.", title="Kept longer")
+            self.say(
+                f"It goes back to the AI at {moment(self.switchboard.clock, until)}.", title="Kept longer"
+            )
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_keep(self) -> None:
@@ -276,7 +279,8 @@ def told_takeover(taken: Takeover, back_at: str) -> str:
         parts.append(f"{taken.parked_messages} of the customer wait for you")
     if taken.auto_release_at is not None:
         parts.append(f"back to the AI at {back_at} unless you write")
-    return "; ".join(parts) + "." if parts else "Nothing of the AI was under way."
+    told = "; ".join(parts) or "nothing of the AI was under way"
+    return f"{told[:1].upper()}{told[1:]}."
 
 
 def told_release(back: Release) -> str:

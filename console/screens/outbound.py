@@ -79,23 +79,19 @@ class OutboundScreen(OutboundActs):
 
     # Reading
 
-    async def load(self, pool: Pool) -> tuple[Outbound, SendDetail | None]:
-        from engine.observe.outbound import SendSearch, outbound, send_detail
+    async def load(self, pool: Pool) -> Outbound:
+        from engine.observe.outbound import SendSearch, outbound
 
-        search = self._search or SendSearch()
         renew = [
             item.id for item in self._list.in_view() if isinstance(item, Send) and item.id in self._older
         ]
-        detail = await send_detail(pool, self._open_id) if self._open_id is not None else None
-        return await outbound(pool, search, renew=renew), detail
+        return await outbound(pool, self._search or SendSearch(), renew=renew)
 
-    def show(self, view: tuple[Outbound, SendDetail | None]) -> None:
-        self._view, detail = view
-        for row in self._view.renewed:
+    def show(self, view: Outbound) -> None:
+        self._view = view
+        for row in view.renewed:
             self._older[row.id] = row
         self._arrange()
-        if detail is not None and detail.row.id == self._open_id:
-            self._tell(detail)
         self.refresh_bindings()
 
     def _arrange(self) -> None:
@@ -131,9 +127,10 @@ class OutboundScreen(OutboundActs):
         return next((q.count for q in queues if (q.status, q.outcome) == keys.get(group)), None)
 
     def _tick(self) -> None:
-        """Ages and next tries move on."""
+        """Ages and next tries move on; a receipt may have come for the send that is open."""
         if self.is_current and self.composed:
             self._arrange()
+            self._read_open()
 
     def on_arranged_list_wanted(self) -> None:
         search, view = self._search, self._view
@@ -160,11 +157,15 @@ class OutboundScreen(OutboundActs):
     # The send that is open
 
     def on_arranged_list_highlighted(self, event: ArrangedList.Highlighted) -> None:
+        """Another send is chosen, or something has happened to it."""
         self.refresh_bindings()
         self._open_id = event.row.id if isinstance(event.row, Send) else None
         if self._open_id is None:
             self.query_one("#told", Quiet).show(Content(""))
-        elif not self.has_class("-narrow") or self.has_class("-open"):
+        self._read_open()
+
+    def _read_open(self) -> None:
+        if self._open_id is not None and (not self.has_class("-narrow") or self.has_class("-open")):
             self.read_detail()
 
     def on_arranged_list_opened(self, event: ArrangedList.Opened) -> None:
@@ -176,7 +177,7 @@ class OutboundScreen(OutboundActs):
 
     @work(exclusive=True, exit_on_error=False, group="detail")
     async def read_detail(self) -> None:
-        """Read the send under the cursor at once; the poll keeps it up to date."""
+        """Read the send under the cursor."""
         from engine.observe.outbound import send_detail
 
         feed, wanted = self.switchboard.session.feed, self._open_id

@@ -26,7 +26,7 @@ from console.screens.overview_panes import (
     spending,
     traffic,
 )
-from console.screens.trips import Board, passing
+from console.screens.trips import TripsPane
 from console.widgets.lines import Line, Lines
 from console.widgets.status_bar import Status
 from console.words import sparkline
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.observe.views import TripRow
 
 TRIPS = 40
+"""Messages read before it is known how many there is room for."""
 MINUTES = 60
 SAMPLE_SECONDS = 10.0
 SAMPLES = 18
@@ -75,7 +76,6 @@ class OverviewScreen(AreaScreen):
         self._looks = 0
         self._samples: dict[str, deque[float]] = {}
         self._sampled_at = 0.0
-        self._board = Board()
         self._told: dict[str, tuple[Any, ...]] = {}
 
     def compose_area(self) -> ComposeResult:
@@ -90,15 +90,16 @@ class OverviewScreen(AreaScreen):
         with Horizontal(id="figures"):
             yield Lines(id="traffic")
             yield Lines(id="spending")
-        yield Lines(id="trips")
+        yield TripsPane(id="trips")
 
     # Reading
 
     async def load(self, pool: Pool) -> OverviewView:
         from engine.observe import usage, views
 
+        room = len(self.query_one(TripsPane).board.lines) or TRIPS
         async with pool.connection() as connection:
-            trips = await views.read_trips(connection, len(self._board.lines) or TRIPS)
+            trips = await views.read_trips(connection, room)
             if self._today is None or self._looks % TODAY_EVERY == 0:
                 self._today = await usage.read_today(connection, self._engine_cap())
             before = self._arrivals or usage.Arrivals()
@@ -131,10 +132,7 @@ class OverviewScreen(AreaScreen):
         figures = self.query_one("#traffic", Lines)
         figures.show(traffic(view.series, figures.size.width, sparks=sparks))
         self.query_one("#spending", Lines).show(spending(view.today, brief=self._brief))
-        pane = self.query_one("#trips", Lines)
-        self._board.resize(pane.size.height - 1)
-        self._board.take(view.trips)
-        pane.show(passing(self._board, self.switchboard.clock, pane.size.width))
+        self.query_one(TripsPane).tell(view.trips, self.switchboard.clock)
 
     def tell(self, status: Status) -> None:
         super().tell(status)
@@ -149,7 +147,7 @@ class OverviewScreen(AreaScreen):
         self._tell_pane(
             "readiness",
             (brief, health.blockers, health.warnings),
-            lambda: readiness(health, 2 if brief else 6),
+            lambda: readiness(health, brief=brief),
         )
         self._tell_pane(
             "engines",
@@ -158,13 +156,13 @@ class OverviewScreen(AreaScreen):
         )
         self._tell_pane(
             "providers",
-            (health.llm_providers,),
-            lambda: components("Language models", health.llm_providers, 3),
+            (brief, health.llm_providers),
+            lambda: components("Language models", health.llm_providers, 3, brief=brief),
         )
         self._tell_pane(
             "channels",
             (brief, health.channels),
-            lambda: components("Channels", health.channels, 2 if brief else 4),
+            lambda: components("Channels", health.channels, 2 if brief else 4, brief=brief),
         )
         self._tell_pane(
             "queues", (brief, sparks, *queue_facts(health)), lambda: queues(health, sparks, brief=brief)

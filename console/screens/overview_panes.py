@@ -46,15 +46,16 @@ REMEDY_KEYS = (
 NAME = 16
 
 
-def readiness(health: SystemHealth, most: int = 6) -> list[Line]:
+def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
     """Ready, or each blocker with its remedy and the key that does it; then what is worth knowing."""
+    most = 2 if brief else 6
     lines = []
     if not health.blockers:
         lines.append(Line(Content.assemble(("● Ready. ", GOOD), ("Inbound messages are answered.", MUTED))))
     for blocker in health.blockers[:most]:
         lines += _blocker(blocker, "✗", BAD)
     for warning in health.warnings[: max(1, most - len(health.blockers))]:
-        lines += _blocker(warning, "!", WARN)
+        lines += _blocker(warning, "!", WARN)[: 1 if brief else 2]
     hidden = len(health.blockers) + len(health.warnings) - most
     if hidden > 0:
         lines.append(Line(Content.styled(f"  … and {hidden} more", MUTED)))
@@ -140,7 +141,7 @@ def _sends(sender: DispatcherSnapshot) -> Content:
     )
 
 
-def components(title: str, found: Sequence[ComponentHealth], most: int = 5) -> list[Line]:
+def components(title: str, found: Sequence[ComponentHealth], most: int, *, brief: bool = False) -> list[Line]:
     """LLM providers, or channels: state, and why or how fast."""
     lines = [heading(title, "" if found else "none is set up")]
     for component in found[:most]:
@@ -150,9 +151,9 @@ def components(title: str, found: Sequence[ComponentHealth], most: int = 5) -> l
             Line(
                 Content.assemble(
                     (f"{state.glyph} ", state.style),
-                    fit(cell(component.name), NAME + 4),
+                    fit(cell(component.name), NAME if brief else NAME + 4),
                     " ",
-                    fit(Content.styled(state.word, state.style), 12),
+                    fit(Content.styled(state.word, state.style), 9 if brief else 12),
                     (" SIMULATED" if component.simulated else "", WARN),
                     (_speed(component), MUTED),
                     " ",

@@ -12,7 +12,7 @@ from textual.content import Content
 
 from console.clock import Clock
 from console.sanitise import cell
-from console.widgets.lines import Line, fit, heading
+from console.widgets.lines import Line, Lines, fit, heading
 from console.words import BAD, BUSY, GOOD, KEY, MUTED, OUTCOME, WARN, Look, look, span
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ STEPS = ("written", "thread", "claimed", "resolved", "turn", "answer", "queued",
 DONE, NOW, NOT_YET = Look("●", "", GOOD), Look("◐", "", BUSY), Look("·", "", MUTED)
 AGAIN, STOPPED, PERSON = Look("↻", "", WARN), Look("✗", "", BAD), Look("◆", "", WARN)
 LEGEND = " ".join(f"{number} {name}" for number, name in enumerate(STEPS, 1))
-TIME, STEP_CELLS, STATE, TOOK = 8, 8, 11, 8
+SHORT_LEGEND = "1 written … 3 claimed … 5 turn … 8 sent"
+STATE, TOOK = 11, 8
 
 
 def steps(trip: TripRow) -> list[Look]:
@@ -119,14 +120,34 @@ class Board:
         return known[1]
 
 
-def passing(board: Board, clock: Clock, width: int) -> list[Line]:
-    """The pane: a legend, then a line for each message; `›` marks the newest."""
-    legend = LEGEND if width >= 110 else "1 written … 3 claimed … 5 turn … 8 sent"
-    lines = [heading("Passing through", legend)]
-    if board.newest < 0:
-        lines.append(Line(Content.styled("No message has come yet.", MUTED)))
-        return lines
-    return lines + [board.draw(y, clock, width) for y in range(len(board.lines))]
+class TripsPane(Lines):
+    """As many messages as there is room for."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.board = Board()
+        self._trips: Sequence[TripRow] = ()
+        self._clock = Clock()
+
+    def tell(self, trips: Sequence[TripRow], clock: Clock) -> None:
+        """Bring the board up to date; `trips` are the newest, newest first."""
+        self._trips, self._clock = trips, clock
+        self._draw_board()
+
+    def on_resize(self) -> None:
+        self._draw_board()
+
+    def _draw_board(self) -> None:
+        width, height = self.size
+        board = self.board
+        board.resize(height - 1)
+        board.take(self._trips)
+        lines = [heading("Passing through", LEGEND if width >= 110 else SHORT_LEGEND)]
+        if board.newest < 0:
+            lines.append(Line(Content.styled("No message has come yet.", MUTED)))
+        else:
+            lines += [board.draw(y, self._clock, width) for y in range(len(board.lines))]
+        self.show(lines)
 
 
 def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from engine.observe.health import SystemHealth
 
 
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Counts stand raised, so that they are not taken for keys."""
+
+
 class AreaTabs(Lines):
-    """One line of tabs; when they do not fit, those not chosen shrink to their keys."""
+    """One line of tabs; when they do not fit, those not chosen are cut short."""
 
     DEFAULT_CSS = """
     AreaTabs { height: 1; padding: 0 1; }
@@ -42,8 +46,8 @@ class AreaTabs(Lines):
 
     def _draw_tabs(self) -> None:
         width = self.size.width
-        for short in (False, True):
-            tabs = [self._tab(index, short) for index in range(len(AREAS))]
+        for letters in (20, 6, 5, 4, 3, 0):
+            tabs = [self._tab(index, letters) for index in range(len(AREAS))]
             if sum(tab.cell_length for tab in tabs) <= width:
                 break
         end, self._ends = 0, []
@@ -52,12 +56,12 @@ class AreaTabs(Lines):
             self._ends.append((end, area.id))
         self.show([Line(Content("").join(tabs))])
 
-    def _tab(self, index: int, short: bool) -> Content:
+    def _tab(self, index: int, letters: int) -> Content:
         area, badge = AREAS[index], self.badges[index]
-        count = (f" {badge if badge < 1000 else '999+'}", WARN) if badge else ""
+        count = (str(badge if badge < 1000 else "999⁺").translate(RAISED), WARN) if badge else ""
         if area.id == self._chosen:
             return Content.assemble((f" {area.key} {area.title}", ".tab--chosen"), count, " ")
-        title = "" if short else f" {area.title}"
+        title = f" {area.title[:letters]}" if letters else ""
         return Content.assemble((f" {area.key}", KEY), (title, MUTED), count, " ")
 
     async def _on_click(self, event: events.Click) -> None:

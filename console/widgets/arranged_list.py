@@ -202,7 +202,7 @@ class ArrangedList(ScrollView, Generic[Row], can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         y += self.scroll_offset.y
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if width != self._drawn_width:
             self._strips.clear()
             self._drawn_width = width

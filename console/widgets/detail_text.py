@@ -17,6 +17,8 @@ from console.words import BAD, GOOD, KEY, MUTED, STRONG, WARN, age, look, span, 
 if TYPE_CHECKING:
     from engine.observe.views import MessageDetail, Stored
 
+TRACE_KEYS = ("schema_version", "task", "provider", "model", "usage", "context_prompt", "recorded_at")
+"""The documented order; jsonb keeps none."""
 VERDICTS = {"pass": ("✓", GOOD), "block": ("✗", BAD), "cut": ("✂", WARN)}
 
 
@@ -200,7 +202,7 @@ def records(detail: MessageDetail) -> dict[str, Any]:
     """Everything recorded, by name, for the tree: the strict trace first."""
     found: dict[str, Any] = {}
     if detail.outbound is not None and detail.outbound.trace is not None:
-        found["ai_trace"] = detail.outbound.trace
+        found["ai_trace"] = _in_order(detail.outbound.trace)
     for turn in reversed(detail.turns):
         found[f"turn {turn['id']} ({turn['kind']})"] = {k: v for k, v in turn.items() if v is not None}
     if detail.send is not None:
@@ -214,10 +216,15 @@ def records(detail: MessageDetail) -> dict[str, Any]:
 def raw_json(detail: MessageDetail) -> str:
     """The strict trace as it is stored; of a message without one, its payload."""
     outbound = detail.outbound
-    value = outbound.trace if outbound is not None and outbound.trace is not None else None
+    value = _in_order(outbound.trace) if outbound is not None and outbound.trace is not None else None
     if value is None:
         value = detail.message.row.get("raw_payload")
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _in_order(trace: dict[str, Any]) -> dict[str, Any]:
+    """A strict trace with its keys in the documented order, whatever else it holds after them."""
+    return {key: trace[key] for key in TRACE_KEYS if key in trace} | trace
 
 
 def prompt(detail: MessageDetail) -> str | None:

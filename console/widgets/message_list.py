@@ -57,7 +57,7 @@ Enter opens the trip of a message, `]` the next view of it.
         if width >= 110:
             channel = f"{row.channel}/{row.account}" if row.account != "default" else row.channel
             parts += [fit(cell(channel, MUTED, 40), 11), " ", fit(cell(row.model, MUTED, 40), 20), " "]
-        if width >= 70:
+        if width >= 90:
             tokens = short(row.tokens) if row.tokens is not None else ""
             cost = usd(row.cost_usd) if row.tokens is not None else ""
             parts += [

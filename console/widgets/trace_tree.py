@@ -47,7 +47,7 @@ class TraceTree(Tree[None]):
         if children is None or depth >= DEPTH:
             parent.add_leaf(Text.assemble((f"{_safe(key)} ", "dim"), _leaf(value)))
             return
-        size = f" {len(children)}" if isinstance(value, Sequence) else ""
+        size = f" {len(children)}" if isinstance(value, Sequence) else _hint(value) if key.isdigit() else ""
         node = parent.add(Text.assemble((_safe(key), "bold"), (size, "dim")), expand=opened)
         for name, child in children[:MOST]:
             self._add(node, name, child, opened=depth < 1, depth=depth + 1)
@@ -62,6 +62,12 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, list | tuple) and value:
         return [(str(index), item) for index, item in enumerate(value, 1)]
     return None
+
+
+def _hint(value: Any) -> str:
+    """What an item of a list is about: its first words."""
+    words = [item for item in value.values() if isinstance(item, str) and item]
+    return f"  {_safe(' '.join(words[:2]))[:60]}"
 
 
 def _leaf(value: Any) -> str:

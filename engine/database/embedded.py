@@ -58,8 +58,26 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Let go of the server; it stops cleanly when nobody else holds it."""
         if self._server is not None:
+            self._forget_the_dead()
             self._server.__exit__(None, None, None)  # counts this process's openers of the folder
             self._server = None
+
+
+    def _forget_the_dead(self) -> None:
+        """Processes that were killed have not let go; without this the server would never stop again."""
+        with self._server._lock:
+            holders = self._server.global_process_id_list
+            holders.put([pid for pid in holders._get() if _alive(pid)])
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _why(folder: Path, error: BaseException) -> str:

@@ -4,6 +4,6 @@ Everything here reads. The console takes from here what makes foreign text safe;
 alone costs next to nothing, its modules are imported where they are used.
 """
 
-from engine.text import csv_cell, one_line, sanitise
+from engine.text import csv_cell, one_line, safe_json, sanitise
 
-__all__ = ["csv_cell", "one_line", "sanitise"]
+__all__ = ["csv_cell", "one_line", "safe_json", "sanitise"]

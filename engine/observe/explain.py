@@ -13,10 +13,12 @@ import json
 from typing import Any
 
 import psycopg
+from pydantic import BaseModel, ConfigDict
 
 from engine.database.connection import Pool, fetch
-from engine.model import InboundStatus
+from engine.model import InboundStatus, SwitchboardError
 from engine.observe.reading import ALIVE_SECONDS
+from engine.observe.timeline import Timeline, turn_timeline
 from engine.text import one_line
 
 Facts = dict[str, Any]
@@ -26,6 +28,25 @@ SCHEMA_SENTENCE = (
     "Nobody can tell: the database schema is not the one this program needs, and while it is not, nothing is "
     "answered; run: switchboard migrate."
 )
+
+
+class Explanation(BaseModel):
+    """Why, and where the time went."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message_id: int
+    why: str
+    """One sentence, safe to show."""
+    timeline: Timeline
+
+
+async def explanation(pool: Pool, message_id: int) -> Explanation:
+    """Both about one message. Raises SwitchboardError when there is no such message."""
+    trip = await turn_timeline(pool, message_id)
+    if trip is None:
+        raise SwitchboardError(f"There is no message {message_id}.", "Look it up again.")
+    return Explanation(message_id=message_id, why=await why_no_reply(pool, message_id), timeline=trip)
 
 
 async def why_no_reply(pool: Pool, message_id: int) -> str:

@@ -116,14 +116,14 @@ async def inbox(
     async with pool.connection() as connection:
         urgent = await _urgent(connection, search)
         recent, edge = await _recent(connection, search, Edge())
-    shown = dict.fromkeys([*urgent, *recent])
-    rows = {row.id: row for row in await thread_rows(pool, list(dict.fromkeys([*shown, *renew])))}
+    wanted = dict.fromkeys([*urgent, *recent, *renew, *(() if chosen is None else (chosen,))])
+    rows = {row.id: row for row in await thread_rows(pool, list(wanted))}
     return Inbox(
         urgent=tuple(rows[i] for i in urgent if i in rows),
         recent=tuple(rows[i] for i in recent if i in rows and i not in set(urgent)),
         edge=edge,
         renewed=tuple(rows[i] for i in renew if i in rows),
-        chosen=await open_thread(pool, chosen) if chosen is not None else None,
+        chosen=await _opened(pool, rows[chosen]) if chosen in rows else None,
     )
 
 
@@ -142,9 +142,11 @@ async def older_threads(pool: Pool, search: ThreadSearch, edge: Edge) -> tuple[t
 async def open_thread(pool: Pool, thread_id: int) -> OpenThread | None:
     """A conversation with the end of its talk; None when it does not exist."""
     rows = await thread_rows(pool, [thread_id])
-    if not rows:
-        return None
-    return OpenThread(rows[0], await conversation(pool, thread_id), await thread_draft(pool, thread_id))
+    return await _opened(pool, rows[0]) if rows else None
+
+
+async def _opened(pool: Pool, row: ThreadRow) -> OpenThread:
+    return OpenThread(row, await conversation(pool, row.id), await thread_draft(pool, row.id))
 
 
 async def _urgent(connection: Connection, search: ThreadSearch) -> list[int]:

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from pydantic import BaseModel, Field
 
 from engine.database.connection import Connection, connect, to_json
 from engine.model import InboundStatus, OutboundStatus, SwitchboardError
+from engine.observe.access import refusals
 from engine.observe.reading import ALIVE_SECONDS
-from engine.text import clean_for_storage, one_line
+from engine.text import clean_for_storage
 
 LOOK_SECONDS = 0.03
 #: Nothing more happens to the message by itself.
@@ -103,14 +103,8 @@ async def follow(
 async def _connection(dsn: str) -> AsyncIterator[Connection]:
     """A connection whose refusals come with a remedy."""
     async with await connect(dsn) as connection:
-        try:
+        with refusals():
             yield connection
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-            said = one_line(error.diag.message_primary or str(error))
-            raise SwitchboardError(f"The schema is not ready: {said}.", "Run: switchboard migrate") from None
-        except psycopg.Error as error:
-            said = one_line(error.diag.message_primary or str(error))
-            raise SwitchboardError(f"The database refused: {said}.", "Run: switchboard doctor") from None
 
 
 async def _engine_alive(connection: Connection) -> bool:

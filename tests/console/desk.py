@@ -5,27 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from textual.pilot import Pilot
 
-from console.app import SwitchboardApp
 from console.clock import Clock
-from console.session import Session
-from engine.settings import load_settings
 from tests.console.stage import Stage
-from tests.support.conversations import ME, NOON
+from tests.support.conversations import ME
+from tests.support.rows import Connection
 
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]")
 
 
 class Still(Clock):
-    """Stands still at `NOON`, whatever the database says."""
+    """Stands still, whatever the database says."""
 
-    def __init__(self, now: datetime = NOON) -> None:
+    def __init__(self, now: datetime) -> None:
         super().__init__(lambda: now, UTC)
 
     def sync(self, database_now: datetime) -> None:
@@ -36,6 +32,14 @@ class Still(Clock):
 def me(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sits at the terminal."""
     monkeypatch.setattr("engine.operator.audit._system_user", lambda: ME)
+
+
+def database_now(rows: Connection) -> datetime:
+    """This moment, as the database sees it."""
+    row = rows.execute("SELECT now() AS now").fetchone()
+    assert row is not None
+    found: datetime = row["now"]
+    return found.astimezone(UTC)
 
 
 def assert_clean(seen: Stage) -> None:
@@ -57,19 +61,6 @@ async def bytes_written(seen: Stage, seconds: float) -> int:
     finally:
         driver.write = write
     return sum(len(data) for data in sent)
-
-
-class _Placed(Session):
-    def _open_database(self) -> None:
-        super()._open_database()
-        self.place = "test"
-
-
-def picture_of(dsn: str, folder: Path) -> SwitchboardApp:
-    """A console whose every picture is the same: at `NOON`, on a database without a name."""
-    settings = load_settings(http_enabled=False, data_dir=folder)
-    settings = settings.model_copy(update={"database_url": SecretStr(dsn)})
-    return SwitchboardApp(_Placed(lambda: settings, with_engine=False), clock=Still())
 
 
 def after(*keys: str, until: str) -> Callable[[Pilot[int]], Awaitable[None]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from console.widgets.transcript import Transcript
 from engine.channels.whatsapp_cloud import WhatsAppCloudChannel
 from engine.model import InboundStatus, OutboundStatus
 from engine.observe.threads import WINDOWED
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, picture_of
+from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
 from tests.console.stage import Stage, stage
+from tests.support.consoles import hold_still, make_app
 from tests.support.conversations import HOSTILE, ME, Planted, plant_inbox
 from tests.support.rows import Connection, connect, get
 
@@ -30,17 +31,8 @@ __all__ = ["me"]
 
 
 @pytest.fixture
-def rows(dsn: str) -> Iterator[Connection]:
-    with connect(dsn) as connection:
-        yield connection
-
-
-@pytest.fixture
 def now(rows: Connection) -> datetime:
-    row = rows.execute("SELECT now() AS now").fetchone()
-    assert row is not None
-    found: datetime = row["now"]
-    return found.astimezone(UTC)
+    return database_now(rows)
 
 
 @pytest.fixture
@@ -199,7 +191,7 @@ async def test_hostile_names_and_words_never_reach_the_terminal(dsn: str) -> Non
             await seen.sees("␛[31mred␛]0;owned␇ [b]bold[/b] [@click=", "⇄")
             assert_clean(seen)
             await seen.press("t")
-            await seen.hears("back to the AI")
+            await seen.hears("Back to the AI")
             await seen.press("escape", "T")
             await seen.until(lambda: isinstance(seen.app.screen, HandBack))
             assert_clean(seen)
@@ -223,7 +215,7 @@ async def test_take_over_write_and_send(dsn: str, rows: Connection, threads: dic
         await choose(seen, "Frida Sand")
         await seen.sees("The AI answers this conversation; t takes it over.")
         await seen.press("t")
-        await seen.hears("back to the AI at")
+        await seen.hears("Back to the AI at")
         await seen.until(lambda: isinstance(seen.app.focused, Composer), "the composer")
         await seen.write("Hello, Lena here")
         assert queued(rows, threads["frida"]) == []
@@ -503,6 +495,14 @@ async def test_a_read_only_console_changes_nothing_and_says_why(
 # Pictures
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is read depends on when or where the test runs."""
+    hold_still(monkeypatch)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
 def test_picture_of_the_list_and_a_conversation(
     dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any
@@ -510,12 +510,13 @@ def test_picture_of_the_list_and_a_conversation(
     with connect(dsn) as connection:
         plant_inbox(connection)
     keys = ("2", "j", "enter") if size[0] < 100 else ("2", "j")
-    app = picture_of(dsn, tmp_path)
+    app = make_app(dsn, tmp_path, frozen=True)
     assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="box 2 left on Monday"))
 
 
+@pytest.mark.usefixtures("still")
 def test_picture_of_the_list_at_80x24(dsn: str, tmp_path: Path, snap_compare: Any) -> None:
     with connect(dsn) as connection:
         plant_inbox(connection)
-    app = picture_of(dsn, tmp_path)
+    app = make_app(dsn, tmp_path, frozen=True)
     assert snap_compare(app, terminal_size=(80, 24), run_before=after("2", until="Frida Sand"))

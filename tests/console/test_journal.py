@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from console.screens.inbox import InboxScreen
 from console.screens.journal import JournalScreen
 from console.screens.journal_rows import diff
 from engine.settings import load_settings
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, picture_of
+from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
 from tests.console.stage import Stage, stage
-from tests.support.conversations import HOSTILE, NOON, Planted
+from tests.support.consoles import hold_still, make_app
+from tests.support.conversations import HOSTILE, Planted
 from tests.support.rows import Connection, connect
+from tests.support.seeder import FROZEN
 
 __all__ = ["me"]
 
@@ -33,7 +35,7 @@ CALLS = [
 ]  # fmt: skip
 
 
-def plant_journal(connection: Connection, now: datetime = NOON) -> int:
+def plant_journal(connection: Connection, now: datetime = FROZEN) -> int:
     """Acts and failures around `now`; returns the thread they are about."""
     planted = Planted(connection, now)
     thread = planted.thread("Frida Sand", "frida", 3, inbound=4)
@@ -65,17 +67,8 @@ def plant_journal(connection: Connection, now: datetime = NOON) -> int:
 
 
 @pytest.fixture
-def rows(dsn: str) -> Iterator[Connection]:
-    with connect(dsn) as connection:
-        yield connection
-
-
-@pytest.fixture
 def now(rows: Connection) -> datetime:
-    row = rows.execute("SELECT now() AS now").fetchone()
-    assert row is not None
-    found: datetime = row["now"]
-    return found.astimezone(UTC)
+    return database_now(rows)
 
 
 @asynccontextmanager
@@ -308,11 +301,19 @@ async def test_what_is_listed_goes_into_a_file(
 # Pictures
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is read depends on when or where the test runs."""
+    hold_still(monkeypatch)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
 def test_picture(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
     with connect(dsn) as connection:
         plant_journal(connection)
-    app = picture_of(dsn, tmp_path)
+    app = make_app(dsn, tmp_path, frozen=True)
     keys = ("8",) if size[0] < 100 else ("8", "k", "k", "enter")
     until = "takeover" if size[0] < 100 else "slow down"
     assert snap_compare(app, terminal_size=size, run_before=after(*keys, until=until))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from console.screens.confirm import Confirm
 from console.screens.inbox import InboxScreen
 from console.screens.outbound import OutboundScreen
 from engine.model import OutboundStatus, Outcome
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, picture_of
+from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
 from tests.console.stage import Stage, stage
+from tests.support.consoles import hold_still, make_app
 from tests.support.conversations import ME, Planted, plant_outbound
 from tests.support.rows import Connection, connect, get
 
@@ -23,17 +24,8 @@ __all__ = ["me"]
 
 
 @pytest.fixture
-def rows(dsn: str) -> Iterator[Connection]:
-    with connect(dsn) as connection:
-        yield connection
-
-
-@pytest.fixture
 def now(rows: Connection) -> datetime:
-    row = rows.execute("SELECT now() AS now").fetchone()
-    assert row is not None
-    found: datetime = row["now"]
-    return found.astimezone(UTC)
+    return database_now(rows)
 
 
 @pytest.fixture
@@ -329,10 +321,18 @@ async def test_a_read_only_console_changes_nothing(dsn: str, rows: Connection, s
 # Pictures
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is read depends on when or where the test runs."""
+    hold_still(monkeypatch)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
 def test_picture(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
     with connect(dsn) as connection:
         plant_outbound(connection)
-    app = picture_of(dsn, tmp_path)
+    app = make_app(dsn, tmp_path, frozen=True)
     until = "Unknown outcome" if size[0] < 100 else "Its way"
     assert snap_compare(app, terminal_size=size, run_before=after("4", until=until))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -10,9 +10,9 @@ from psycopg.types.json import Jsonb
 
 from engine.model import InboundStatus, OutboundStatus, Outcome
 from tests.support.rows import Planter
+from tests.support.seeder import FROZEN
 
 ME = "lena"
-NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 HOSTILE = (
     "\x1b[31mred\x1b]0;owned\x07 [b]bold[/b] [@click=app.quit]x[/] \u202eesrever\u202c \x9b2J \u200bzero"
 )
@@ -21,7 +21,7 @@ HOSTILE = (
 class Planted:
     """Rows as they would have come to be at `now`."""
 
-    def __init__(self, connection: psycopg.Connection[Any], now: datetime = NOON) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], now: datetime = FROZEN) -> None:
         self.plant = Planter(connection)
         self.now = now
 
@@ -98,7 +98,7 @@ class Planted:
         )  # fmt: skip
 
 
-def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> dict[str, int]:
+def plant_inbox(connection: psycopg.Connection[Any], now: datetime = FROZEN) -> dict[str, int]:
     """Conversations by a word each: anna (mine, waits), ben (nobody's, waits), carla (a colleague's), dora (the AI's,
     given up), emil (a suggestion waits), frida (answered by the AI), gus (hostile)."""
     p = Planted(connection, now)
@@ -173,7 +173,7 @@ def plant_inbox(connection: psycopg.Connection[Any], now: datetime = NOON) -> di
     return threads
 
 
-def plant_outbound(connection: psycopg.Connection[Any], now: datetime = NOON) -> dict[str, int]:
+def plant_outbound(connection: psycopg.Connection[Any], now: datetime = FROZEN) -> dict[str, int]:
     """Sends by a word each: unknown, failed, retry, sending, queued, held (waits too), cancelled, sent, hostile."""
     p = Planted(connection, now)
     sends = {}

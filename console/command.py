@@ -1,0 +1,99 @@
+"""What the commands share: exit codes, settings, signals, a pool for one act, JSON.
+
+Nothing slow is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from console.plain import say
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from engine.observe.feed import Pool
+    from engine.settings import Settings
+
+FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Result = TypeVar("Result")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def finish(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` to its end. A signal cancels it, and ends the process once it has let go of everything."""
+    caught: list[int] = []
+    cancel: list[Callable[[], object]] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        for act in cancel:
+            act()
+
+    async def supervised() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        if caught:
+            cancel[0]()
+        return await work
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + caught[0]) from None
+    finally:
+        work.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def with_pool(dsn: str, act: Callable[[Pool], Awaitable[Result]]) -> Result:
+    """Run `act` on a pool that is closed after it. What the database refuses comes with a remedy."""
+    from engine.observe.access import pool_at
+
+    async def run() -> Result:
+        async with pool_at(dsn) as pool:
+            return await act(pool)
+
+    return finish(run())
+
+
+def settings_in_force(*, logs_to_stderr: bool = False) -> Settings:
+    """With logging set up: commands other than `engine` keep their terminal clean."""
+    from engine.observe.logs import configure_logging
+    from engine.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings, quiet=not logs_to_stderr)
+    return settings
+
+
+def print_json(model: BaseModel) -> None:
+    """Indented, and without a character that could drive a terminal."""
+    from engine.observe import safe_json
+
+    typer.echo(safe_json(model.model_dump_json(indent=2)))
+
+
+def usage(what: str) -> NoReturn:
+    """End with the exit code of a wrong call, told in one line."""
+    say(f"switchboard: {what}", error=True)
+    raise typer.Exit(USAGE)
+
+
+def agreed(question: str) -> bool:
+    """Ask on stderr; without a terminal to answer from, it is a wrong call."""
+    if not sys.stdin.isatty():
+        usage("There is nobody to ask here; add --yes.")
+    return typer.confirm(question, err=True)
