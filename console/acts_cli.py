@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.command import FAILED, FINE, Json, agreed, print_json, settings_in_force, usage, with_pool
+from console.command import (
+    FAILED,
+    FINE,
+    Json,
+    agreed,
+    print_json,
+    settings_in_force,
+    stdout_bytes,
+    usage,
+    with_pool,
+)
 from console.plain import say
 
 if TYPE_CHECKING:
@@ -156,7 +164,7 @@ def _dry_run(dsn: str, settings: Settings, message_id: int, *, json: bool) -> in
         print_json(told)
     else:
         say(dry_run_lines(told))
-    return FAILED if told.new.outcome == "error" else FINE
+    return FAILED if told.new.outcome in ("error", "retry") else FINE
 
 
 @acts.command()
@@ -275,7 +283,7 @@ def export(
     which = ExportFilter(since=since, until=until, channel=channel, status=status)
     with (
         Database.open(settings_in_force()) as database,
-        new_file(output) if output else contextlib.nullcontext(sys.stdout.buffer) as out,
+        new_file(output) if output else stdout_bytes() as out,
     ):
         rows = with_pool(database.dsn, lambda pool: write(pool, what.value, which, form.value, out))
     if json:

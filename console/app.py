@@ -245,7 +245,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         back = getattr(self.screen, "back", None)
         if back is not None and back():
             return
-        if self.session.engine is not None:
+        if self.session.engine is not None or self.demo is not None:
             from console.screens.confirm import Confirm
 
             detail = "The engine in this console stops with it; messages wait until one runs again."
@@ -284,15 +284,17 @@ def run_console(
     with_engine: bool,
     read_only: bool,
     low_bandwidth: bool = False,
+    survive_hangup: bool = False,
     demo: Demonstration | None = None,
 ) -> int:
     """Run the console until the person leaves it; returns the exit code.
 
     `settings` may be a function that loads them: it is then called after the first paint, in a thread.
+    With `survive_hangup` an embedded engine outlives a lost terminal, until it gets a signal to end.
     """
     load = settings if callable(settings) else lambda: settings
     session = Session(load, with_engine=with_engine, read_only=read_only)
     app = SwitchboardApp(session, low_bandwidth=low_bandwidth, demo=demo)
-    with Exit(app, session) as leaving:
+    with Exit(app, session, survive_hangup=survive_hangup) as leaving:
         code = app.run()
     return leaving.code if leaving.code is not None else code or app.return_code or 0

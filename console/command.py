@@ -6,11 +6,13 @@ Nothing slow is imported before a command runs.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TypeVar
 
 import typer
 
@@ -97,3 +99,13 @@ def agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         usage("There is nobody to ask here; add --yes.")
     return typer.confirm(question, err=True)
+
+
+@contextmanager
+def stdout_bytes() -> Iterator[BinaryIO]:
+    """Stdout for what is not text of ours. Once it has failed, what is left is dropped, not tried again at exit."""
+    try:
+        yield sys.stdout.buffer
+    except BaseException:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise

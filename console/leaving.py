@@ -24,8 +24,12 @@ class Exit:
     Handlers are Python's own rather than the loop's: they run even while the loop waits for the terminal.
     """
 
-    def __init__(self, app: SwitchboardApp, session: Session) -> None:
+    def __init__(self, app: SwitchboardApp, session: Session, *, survive_hangup: bool = False) -> None:
+        """`survive_hangup`: when the terminal is lost, the embedded engine goes on without it."""
         self._app, self._session = app, session
+        self._survive_hangup = survive_hangup
+        self._alone = False
+        self._asked = threading.Event()
         self._attributes: Any = None
         self._done = threading.Event()
         self._before: dict[int, Any] = {}
@@ -52,6 +56,10 @@ class Exit:
     ) -> None:
         """The terminal is restored by now; the engine drains in plain sight."""
         try:
+            if self._alone:
+                self._done.set()
+                while not self._asked.wait(1.0):
+                    pass
             self._session.stop()
         finally:
             self._done.set()
@@ -59,14 +67,19 @@ class Exit:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._alone:
+            self.code = 128 + number
+            self._asked.set()
         if self.code is not None:
             return
+        hung_up = number == getattr(signal, "SIGHUP", None)
+        self._alone = self._survive_hangup and hung_up and self._session.engine is not None
         self.code = 128 + number
         threading.Thread(target=self._leave, name="console leaving", daemon=True).start()
 
     def _leave(self) -> None:
-        drain = threading.Thread(target=self._session.stop, name="console draining", daemon=True)
-        drain.start()
+        if not self._alone:
+            threading.Thread(target=self._session.stop, name="console draining", daemon=True).start()
         loop = self._app._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._app.exit, self.code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ class Session:
     preferences: Preferences = field(default_factory=Preferences)
     _database: Database | None = None
     _feed: Feed | None = None
+    _opening: threading.Thread | None = None
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
     async def open(self, on_phase: Callable[[], None]) -> None:
@@ -83,7 +85,7 @@ class Session:
             steps.append(("starting the engine", self._start_engine))
         for self.phase, step in steps:
             on_phase()
-            self.failure = await asyncio.to_thread(_failure_of, self.phase, step)
+            self.failure = await self._in_thread(self.phase, step)
             if self.failure:
                 on_phase()
                 return
@@ -91,6 +93,24 @@ class Session:
         await self._feed.open()
         self.feed, self.phase = self._feed, "open"
         on_phase()
+
+    async def _in_thread(self, phase: str, step: Callable[[], None]) -> str | None:
+        """Run a step in a thread that nobody has to wait for at exit; returns what went wrong."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[str | None] = loop.create_future()
+
+        def tell(failure: str | None) -> None:
+            if not done.done():
+                done.set_result(failure)
+
+        def run() -> None:
+            failure = _failure_of(phase, step)
+            with suppress(RuntimeError):  # the console has ended meanwhile
+                loop.call_soon_threadsafe(tell, failure)
+
+        self._opening = threading.Thread(target=run, name=f"console {phase}", daemon=True)
+        self._opening.start()
+        return await done
 
     def _read_settings(self) -> None:
         from engine.observe.logs import configure_logging
@@ -118,7 +138,8 @@ class Session:
         assert self._database is not None
         self.engine = Engine(self.settings, self._database, drain_seconds=DRAIN_SECONDS)
         self.engine.start()
-        self.engine.wait_ready(START_SECONDS)
+        if not self.engine.wait_ready(START_SECONDS):
+            raise TimeoutError(f"the engine has not started within {START_SECONDS:.0f} s")
 
     async def close_feed(self) -> None:
         """Let go of the console's own connections."""
@@ -129,6 +150,8 @@ class Session:
     def stop(self, timeout: float = DRAIN_SECONDS + 1) -> None:
         """Drain the engine and let go of the database. May be called from any thread, and twice."""
         with self._closing:
+            if self._opening is not None:
+                self._opening.join(timeout)
             if self.engine is not None:
                 self.engine.stop(timeout)
                 self.engine = None

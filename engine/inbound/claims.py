@@ -176,8 +176,10 @@ async def complete_turns(
 ) -> list[Completed | None]:
     """T2: write ended turns in one commit; None for one whose thread is locked just now."""
     payload = to_json([completion.as_json() for completion in completions])
-    rows = {row["head_id"]: row for row in await fetch(connection, "complete_turns", payload, engine)}
-    return [_completed(rows.get(completion.claim.head_id)) for completion in completions]
+    rows = await fetch(connection, "complete_turns", payload, engine)
+    # By token too: after a long wait, two claims of one message may stand in the same batch.
+    ended = {(row["head_id"], row["token"]): row for row in rows}
+    return [_completed(ended.get((c.claim.head_id, c.claim.token))) for c in completions]
 
 
 def _completed(row: Row | None) -> Completed | None:

@@ -77,8 +77,9 @@ async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]
         [send.token for send in sends],
         [send.thread_id for send in sends],
     )
-    started = {row["id"] for row in rows}
-    return [send.queue_id in started for send in sends]
+    # By token too: after a long wait, two claims of one send may stand in the same batch.
+    started = {(row["id"], row["token"]) for row in rows}
+    return [(send.queue_id, send.token) in started for send in sends]
 
 
 async def record_sends(connection: Connection, results: Sequence[SendResult]) -> list[bool]:
@@ -88,8 +89,8 @@ async def record_sends(connection: Connection, results: Sequence[SendResult]) ->
             # Threads are locked before queue rows, as a takeover does.
             await fetch(connection, "lock_threads_of_sends", handed_over)
         rows = await fetch(connection, "record_sends", to_json([result.__dict__ for result in results]))
-    recorded = {row["id"] for row in rows}
-    return [result.queue_id in recorded for result in results]
+    recorded = {(row["id"], row["token"]) for row in rows}
+    return [(result.queue_id, result.token) in recorded for result in results]
 
 
 async def promote_retries(connection: Connection) -> int:

@@ -14,9 +14,10 @@ WITH d AS MATERIALIZED (
 ),
 locked AS MATERIALIZED (
     SELECT t.id, t.owner, t.epoch, t.holder, t.claim_token, t.due_at
-      FROM et_threads t JOIN d ON d.thread_id = t.id
+      FROM et_threads t
+     WHERE t.id IN (SELECT thread_id FROM d)
      ORDER BY t.id
-       FOR UPDATE OF t SKIP LOCKED
+       FOR UPDATE SKIP LOCKED
 ),
 verdict AS MATERIALIZED (
     SELECT d.*,
@@ -44,7 +45,8 @@ moved AS (
  RETURNING m.id
 ),
 ended AS MATERIALIZED (
-    SELECT v.* FROM verdict v WHERE v.head_id IN (SELECT id FROM moved)
+    SELECT v.* FROM verdict v
+     WHERE v.result IN ('replied', 'takeover', 'error', 'retry') AND v.head_id IN (SELECT id FROM moved)
 ),
 replies AS (
     INSERT INTO et_messages (
@@ -114,7 +116,7 @@ released AS (
       FROM ended e
      WHERE t.id = e.thread_id
 )
-SELECT v.head_id, v.result, r.id AS reply_id, q.id AS queue_id
+SELECT v.head_id, v.token, v.result, r.id AS reply_id, q.id AS queue_id
   FROM verdict v
-  LEFT JOIN replies r ON r.in_reply_to = v.head_id
+  LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
   LEFT JOIN queued q ON q.message_id = r.id

@@ -25,7 +25,7 @@ recorded AS (
        AND (q.status = 'processing'
             OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status IN ('sent', 'accepted')))
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
-           q.error_class, q.thread_id, d.hand_over
+           q.error_class, q.thread_id, q.claim_token, d.hand_over
 ),
 mirrored AS (
     UPDATE et_messages m
@@ -44,4 +44,4 @@ handed_over AS (
        SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
       FROM recorded r WHERE r.hand_over AND t.id = r.thread_id AND t.owner = 'ai'
 )
-SELECT id FROM recorded
+SELECT id, claim_token AS token FROM recorded

@@ -24,11 +24,11 @@ marked AS (
                    s.author <> 'ai' OR coalesce(t.owner = 'ai' AND s.thread_epoch = t.epoch, false) AS allowed
               FROM d JOIN et_outbound_queue s ON s.id = d.queue_id LEFT JOIN locked t ON t.id = d.thread_id) v
      WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1 AND q.status = 'processing'
- RETURNING q.id, q.message_id, q.status
+ RETURNING q.id, q.message_id, q.status, q.claim_token
 ),
 mirrored AS (
     UPDATE et_messages m
        SET delivery_status = 'failed', reason = 'cancelled.takeover', updated_at = now()
       FROM marked WHERE m.id = marked.message_id AND marked.status = 'failed'
 )
-SELECT id FROM marked WHERE status = 'processing'
+SELECT id, claim_token AS token FROM marked WHERE status = 'processing'

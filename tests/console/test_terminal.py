@@ -6,7 +6,7 @@ import re
 import signal
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.support.consoles import as_url
-from tests.support.seed import Seed, plant
+from tests.support.seed import Seed
 from tests.support.terminal import SEQUENCE, Terminal
 
 Opener = Callable[..., Terminal]
@@ -40,12 +40,6 @@ FORBIDDEN = (
     b"\x08",
     b"\x0c",
 )
-
-
-@pytest.fixture
-def seed(dsn: str) -> Iterator[Seed]:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        yield plant(connection)
 
 
 @pytest.fixture
@@ -198,22 +192,41 @@ def test_a_signal_ends_it_even_when_the_terminal_takes_no_bytes(terminal: Opener
         assert screen.attributes()[3] & termios.ICANON
 
 
-def test_a_lost_terminal_ends_it_and_drains_the_engine(terminal: Opener, dsn: str) -> None:
+def test_a_lost_terminal_ends_it_and_drains_the_engine(terminal: Opener, rows: Any) -> None:
     with terminal(engine=True) as screen:
-        screen.await_text("engines")
-        deadline = time.monotonic() + 30
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            alive = "SELECT name FROM et_engines WHERE stopped_at IS NULL AND name <> 'engine-a'"
-            while not (engines := connection.execute(alive.encode()).fetchall()):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            screen.hang_up()
-            assert screen.wait(6) == 128 + signal.SIGHUP
-            stopped = connection.execute(
-                "SELECT stopped_at FROM et_engines WHERE name = %s", [engines[0][0]]
-            ).fetchone()
-            assert stopped is not None
-            assert stopped[0] is not None
+        name = engine_of(rows)
+        screen.hang_up()
+        assert screen.wait(6) == 128 + signal.SIGHUP
+        assert stopped_at(rows, name) is not None
+
+
+def test_an_engine_that_is_to_survive_goes_on_without_its_terminal(terminal: Opener, rows: Any) -> None:
+    with terminal(engine=True, survive=True) as screen:
+        name = engine_of(rows)
+        screen.await_text("Passing through")
+        screen.hang_up()
+        time.sleep(6)
+        assert screen.process.poll() is None
+        assert stopped_at(rows, name) is None
+        beat = "SELECT heartbeat_at > now() - interval '5 seconds' AS fresh FROM et_engines WHERE name = %s"
+        assert rows.execute(beat, [name]).fetchone()["fresh"]
+        screen.send(signal.SIGTERM)
+        assert screen.wait(6) == 128 + signal.SIGTERM
+        assert stopped_at(rows, name) is not None
+
+
+def engine_of(rows: Any) -> str:
+    """The name of the engine that has just started."""
+    deadline = time.monotonic() + 30
+    query = "SELECT name FROM et_engines WHERE stopped_at IS NULL AND name <> 'engine-a'"
+    while not (found := rows.execute(query).fetchone()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return str(found["name"])
+
+
+def stopped_at(rows: Any, name: str) -> Any:
+    return rows.execute("SELECT stopped_at FROM et_engines WHERE name = %s", [name]).fetchone()["stopped_at"]
 
 
 def test_leaving_by_key_restores_the_terminal(terminal: Opener) -> None:

@@ -22,7 +22,7 @@ PROGRAM = """
 import sys
 from console.app import run_console
 from engine.settings import load_settings
-sys.exit(run_console(load_settings, with_engine={engine}, read_only={read_only}))
+sys.exit(run_console(load_settings, with_engine={engine}, read_only={read_only}, survive_hangup={survive}))
 """
 SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>]|\]22;[a-z]*\x07)")
 """A whole escape sequence of a kind that a terminal application writes."""
@@ -38,6 +38,7 @@ class Terminal:
         *,
         size: tuple[int, int] = (140, 40),
         engine: bool = False,
+        survive: bool = False,
         read_only: bool = False,
     ) -> None:
         self._master, self._slave = pty.openpty()
@@ -57,7 +58,7 @@ class Terminal:
             "LANG": "C.UTF-8",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(engine=engine, read_only=read_only)],
+            [sys.executable, "-c", PROGRAM.format(engine=engine, read_only=read_only, survive=survive)],
             stdin=self._slave,
             stdout=self._slave,
             stderr=self._slave,
