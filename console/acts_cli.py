@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from console.command import (
     FINE,
     Json,
     agreed,
+    moment,
     print_json,
     settings_in_force,
     stdout_bytes,
@@ -30,22 +30,8 @@ if TYPE_CHECKING:
 
 acts = typer.Typer(rich_markup_mode=None)
 
-SPANS = {"min": "minutes", "h": "hours", "d": "days"}
 HIGHEST_ID = 2**63 - 1
 LONGEST_MINUTES = 60 * 24 * 365
-
-
-def moment(text: str) -> datetime:
-    """A point in time: `2026-03-14`, `2026-03-14T12:00` (UTC unless a zone is given), or an age like `2h`."""
-    try:
-        if age := re.fullmatch(r"(\d{1,6})(min|h|d)", text.strip()):
-            return datetime.now(UTC) - timedelta(**{SPANS[age[2]]: int(age[1])})
-        at = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is not a time; write 2026-03-14, 2026-03-14T12:00 (UTC), or 30min, 2h, 3d for that long ago."
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class What(StrEnum):

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, settings, signals, a pool for one act, JSON.
+"""What the commands share: exit codes, settings, signals, a pool for one act, times, JSON.
 
 Nothing slow is imported before a command runs.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TypeVar
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SPANS = {"min": "minutes", "h": "hours", "d": "days"}
 Result = TypeVar("Result")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -92,6 +95,19 @@ def usage(what: str) -> NoReturn:
     """End with the exit code of a wrong call, told in one line."""
     say(f"switchboard: {what}", error=True)
     raise typer.Exit(USAGE)
+
+
+def moment(text: str) -> datetime:
+    """A point in time: `2026-03-14`, `2026-03-14T12:00` (UTC unless a zone is given), or an age like `2h`."""
+    try:
+        if age := re.fullmatch(r"(\d{1,6})(min|h|d)", text.strip()):
+            return datetime.now(UTC) - timedelta(**{SPANS[age[2]]: int(age[1])})
+        at = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is not a time; write 2026-03-14, 2026-03-14T12:00 (UTC), or 30min, 2h, 3d for that long ago."
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def agreed(question: str) -> bool:

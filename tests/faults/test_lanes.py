@@ -88,5 +88,5 @@ async def test_only_the_newer_claim_writes_its_turn(w: World, old_first: bool) -
     assert await w.status(message) == "inbound_ai_replied"
     thread = await w.thread(await w.thread_of(message))
     assert (thread["owner"], thread["holder"]) == ("ai", None), "the stale turn decides nothing"
-    assert await w.query("SELECT FROM et_leads WHERE opted_out_at IS NOT NULL") == []
-    assert len(await w.query("SELECT FROM et_outbound_queue")) == 1
+    assert await w.query("SELECT id FROM et_leads WHERE opted_out_at IS NOT NULL") == []
+    assert len(await w.query("SELECT id FROM et_outbound_queue")) == 1
