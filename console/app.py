@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from engine.observe.health import SystemHealth
     from engine.settings import Settings
 
+AGAIN_SECONDS = 3.0
+"""Between two tries to open what could not be opened."""
 PULSE_SECONDS = 2.0
 """How often the status bar looks."""
 
@@ -98,13 +101,16 @@ class SwitchboardApp(App[int], inherit_bindings=False):
 
     @work(exclusive=True, exit_on_error=False, group="session")
     async def open_session(self) -> None:
-        """Reach the database and start the engine, after the first paint."""
-        await self.session.open(self._phase_changed)
-        if self.session.feed is not None:
-            self._prefer()
-            self.pulse()
-            for screen in self.screen_stack:
-                screen.post_message(events.ScreenResume())
+        """Reach the database and start the engine, after the first paint; again and again until it works."""
+        while True:
+            await self.session.open(self._phase_changed)
+            if self.session.feed is not None:
+                break
+            await asyncio.sleep(AGAIN_SECONDS)
+        self._prefer()
+        self.pulse()
+        for screen in self.screen_stack:
+            screen.post_message(events.ScreenResume())
 
     def _phase_changed(self) -> None:
         session = self.session

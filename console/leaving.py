@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -40,10 +39,8 @@ class Exit:
         try:
             import termios
 
-            self._attributes = termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
-        except (ImportError, OSError, ValueError):
-            self._attributes = None
-        except Exception:  # termios.error: standard input is no terminal
+            self._attributes = termios.tcgetattr(0)
+        except Exception:  # standard input is no terminal, or the system knows none
             self._attributes = None
         for name in SIGNALS:
             number = getattr(signal, name, None)

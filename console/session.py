@@ -76,22 +76,26 @@ class Session:
     _closing: threading.Lock = field(default_factory=threading.Lock)
 
     async def open(self, on_phase: Callable[[], None]) -> None:
-        """Open everything; `on_phase` is called whenever `phase`, `failure` or what is open has changed."""
-        steps: list[tuple[str, Callable[[], None]]] = [
-            ("reading settings", self._read_settings),
-            ("reaching the database", self._open_database),
-        ]
-        if self.with_engine:
-            steps.append(("starting the engine", self._start_engine))
-        for self.phase, step in steps:
+        """Open everything; `on_phase` is called whenever `phase`, `failure` or what is open has changed.
+
+        When a step fails, `failure` says why; called again, it goes on with that step.
+        """
+        for phase, step, done in (
+            ("reading settings", self._read_settings, self.settings is not None),
+            ("reaching the database", self._open_database, self._database is not None),
+            ("starting the engine", self._start_engine, not self.with_engine),
+        ):
+            if done:
+                continue
+            self.phase = phase
             on_phase()
-            self.failure = await self._in_thread(self.phase, step)
+            self.failure = await self._in_thread(phase, step)
             if self.failure:
                 on_phase()
                 return
         assert self._feed is not None
         await self._feed.open()
-        self.feed, self.phase = self._feed, "open"
+        self.feed, self.phase = self._feed, "reading the state"
         on_phase()
 
     async def _in_thread(self, phase: str, step: Callable[[], None]) -> str | None:

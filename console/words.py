@@ -111,10 +111,10 @@ def span(ms: float | None) -> str:
 
 
 def usd(amount: float | None) -> str:
-    """US dollars: to the cent from ten cents on, below with four places."""
+    """US dollars: cents of a dollar and above, else as many places as it takes to see them."""
     if amount is None:
         return "–"
-    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
 
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -139,6 +139,8 @@ class InboxScreen(InboxActs):
                 for row in rows
             )
         )
+        if not listed.has_focus and listed.row is not None and listed.row.row.id != self.chosen:
+            listed.go_to(self.chosen)
         waiting = sum(row.waiting for row in view.urgent)
         note = f"{count(waiting)} wait{'s' if waiting == 1 else ''}" if waiting else ""
         self.query_one(FilterBar).tell(self._words, note)

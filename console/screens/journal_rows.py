@@ -148,7 +148,9 @@ def _attempt(number: int, attempt: Mapping[str, Any]) -> list[Content]:
         cell(why, look.style, 60),
         (f"  {span(latency)}" if isinstance(latency, int | float) else "", MUTED),
     )
-    return [head, cell(f"   {attempt['error']}", MUTED, 500)] if attempt.get("error") else [head]
+    if not attempt.get("error"):
+        return [head]
+    return [head, Content.assemble("    ", cell(str(attempt["error"]), MUTED, 500))]
 
 
 def _run(row: Mapping[str, Any]) -> list[Content]:

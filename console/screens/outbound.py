@@ -13,7 +13,7 @@ from textual.content import Content
 from console.actions import bindings
 from console.screens.outbound_acts import OutboundActs
 from console.screens.outbound_detail import told
-from console.screens.outbound_rows import Head, Send, SendList, group_of, heading, send
+from console.screens.outbound_rows import GROUP_OF, Head, Send, SendList, group_of, heading, send
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.filter_bar import FilterBar
 from console.widgets.quiet import Quiet
@@ -201,6 +201,11 @@ class OutboundScreen(OutboundActs):
 
     def on_filter_bar_given_up(self) -> None:
         self._list.focus()
+
+    async def open_queue(self, status: str, outcome: str | None) -> None:
+        """Show the sends in a status, as the Overview counts them."""
+        group = GROUP_OF.get(status, "sent")
+        self.filter_by(outcome if status == "failed" and outcome in ("unknown", "cancelled") else group)
 
     def filter_by(self, words: str) -> None:
         """Show the sends that match these words."""

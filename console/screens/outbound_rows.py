@@ -32,6 +32,9 @@ HEADS: dict[str, tuple[Look, str]] = {
     "sent": (OUTBOUND["sent"], "newest first"),
 }
 
+GROUP_OF = {"retry_scheduled": "retry", "processing": "sending", "queued": "queued", "failed": "failed"}
+"""The group of a status; what has left is `sent`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -73,7 +76,7 @@ def group_of(row: SendRow) -> str:
     """The group a send belongs to now."""
     if row.status == "failed":
         return row.outcome if row.outcome in ("unknown", "cancelled") else "failed"
-    return {"retry_scheduled": "retry", "processing": "sending", "queued": "queued"}.get(row.status, "sent")
+    return GROUP_OF.get(row.status, "sent")
 
 
 class SendList(ArrangedList[Head | Send]):

@@ -11,9 +11,9 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 
 from console.actions import bindings
+from console.sanitise import cell
 from console.screens.area import AreaScreen
 from console.screens.overview_panes import (
     components,
@@ -141,7 +141,7 @@ class OverviewScreen(AreaScreen):
             return
         if health is None:
             waiting = status.failure or f"{status.phase.capitalize()} …"
-            self.query_one("#readiness", Lines).show([Content(waiting)])
+            self.query_one("#readiness", Lines).show([cell(waiting, limit=500)])
             return
         brief, sparks = self._brief, self._sparks(health)
         self._tell_pane(

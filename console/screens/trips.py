@@ -126,7 +126,7 @@ class TripsPane(Lines):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.board = Board()
-        self._trips: Sequence[TripRow] = ()
+        self._trips: Sequence[TripRow] | None = None
         self._clock = Clock()
 
     def tell(self, trips: Sequence[TripRow], clock: Clock) -> None:
@@ -138,6 +138,8 @@ class TripsPane(Lines):
         self._draw_board()
 
     def _draw_board(self) -> None:
+        if self._trips is None:
+            return
         width, height = self.size
         board = self.board
         board.resize(height - 1)

@@ -16,7 +16,7 @@ from console.screens.confirm import Confirm
 from console.session import Preferences
 from console.widgets.footer import KeyBar
 from console.words import MUTED
-from tests.support.consoles import screen_text, shows, until
+from tests.support.consoles import make_app, screen_text, shows, until
 from tests.support.seed import Seed
 
 
@@ -148,6 +148,21 @@ async def test_a_lost_database_is_told_and_found_again(console: Any, rows: Any, 
             assert "Passing through" in screen_text(pilot.app)
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
         await until(pilot, lambda: "● ready" in first_line(pilot), "it was not found again")
+
+
+async def test_a_database_that_is_down_at_the_start_is_tried_until_it_is_there(
+    dsn: str, seed: Seed, rows: Any, tmp_path: Path
+) -> None:
+    name = rows.execute("SELECT current_database() AS name").fetchone()["name"]
+    with psycopg.connect(dsn.replace(f"dbname={name}", "dbname=postgres"), autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        async with make_app(dsn, tmp_path).run_test(size=(140, 40), notifications=True) as pilot:
+            await shows(pilot, "PostgreSQL cannot be reached")
+            await pilot.press("k")
+            await shows(pilot, "There is no connection to the database yet.")
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+            await shows(pilot, "Passing through")
+            await until(pilot, lambda: "● ready" in first_line(pilot), "it did not become ready")
 
 
 async def test_a_dropped_column_is_a_blocker_and_m_mends_it(console: Any, rows: Any, seed: Seed) -> None:

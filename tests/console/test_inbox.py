@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from textual import events
 
+from console.jumping import open_thread
 from console.screens.canned import CannedPicker
 from console.screens.confirm import Confirm
 from console.screens.hand_back import HandBack
@@ -166,6 +167,17 @@ async def test_the_chosen_conversation_stays_when_it_no_longer_matches(
         assert screen.thread is not None
         assert screen.thread.id == threads["anna"]
         await seen.sees("Anna Berger")
+
+
+async def test_a_conversation_that_is_jumped_to_stays_chosen(dsn: str, threads: dict[str, int]) -> None:
+    async with stage(dsn) as seen:
+        await open_thread(seen.app, threads["frida"])
+        await seen.sees("Ben Okafor", "Yes, from 10 to 18 o'clock.")
+        await seen.pilot.pause(1.5)
+        screen = seen.app.screen
+        assert isinstance(screen, InboxScreen)
+        assert screen.chosen == threads["frida"]
+        assert "▌✓ Frida Sand" in seen.text
 
 
 @pytest.mark.usefixtures("threads")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from console.jumping import open_queue
 from console.screens.confirm import Confirm
 from console.screens.inbox import InboxScreen
 from console.screens.outbound import OutboundScreen
@@ -126,6 +127,26 @@ async def test_the_filter_shows_a_group_whole_or_says_what_it_knows(
         await seen.sees("“nonsense” is not known")
         await seen.press("q")
         await seen.sees("Unknown outcome")
+
+
+@pytest.mark.usefixtures("sends")
+@pytest.mark.parametrize(
+    ("status", "outcome", "shown", "hidden"),
+    [
+        ("failed", "unknown", "Kim Ito", "Lou Maris"),
+        ("failed", None, "Lou Maris", "Kim Ito"),
+        ("failed", "cancelled", "Quin Abel", "Kim Ito"),
+        ("retry_scheduled", None, "Mia Roth", "Kim Ito"),
+        ("processing", None, "Nat Wolf", "Kim Ito"),
+    ],
+)
+async def test_a_queue_of_the_overview_opens_here(
+    dsn: str, status: str, outcome: str | None, shown: str, hidden: str
+) -> None:
+    async with stage(dsn) as seen:
+        await open_queue(seen.app, status, outcome)
+        await seen.sees(shown)
+        await seen.until(lambda: hidden not in seen.text, "nothing else")
 
 
 async def test_a_new_state_appears_by_itself(dsn: str, rows: Connection, sends: dict[str, int]) -> None:

@@ -16,7 +16,7 @@ from engine.model import INBOUND_TRANSITIONS, OUTBOUND_TRANSITIONS
 from tests.faults.journal import read
 
 DONE = ("inbound_ai_replied", "inbound_human_takeover", "inbound_error")
-LEGAL = {
+LEGAL: dict[str, set[tuple[str | None, str]]] = {
     "inbound": {(old, new) for old, news in INBOUND_TRANSITIONS.items() for new in news}
     | {(None, "received")},
     "outbound": {(old, new) for old, news in OUTBOUND_TRANSITIONS.items() for new in news}

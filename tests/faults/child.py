@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -82,3 +84,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="watch parent", daemon=True).start()
+
+
+if __name__ == "__main__":  # with a pickled `Orders` as its input
+    run(pickle.load(sys.stdin.buffer))

@@ -26,16 +26,32 @@ class Stage:
     def __init__(self, world: Trip, log: Path) -> None:
         self.world = world
         self._log = log
-        self._engines: list[EngineProcess] = []
+        self.engines: list[EngineProcess] = []
+        """Ended with the stage."""
 
     def launch(
         self,
         failpoint: str | None = None,
         before: tuple[Callable[[], None], ...] = (),
         send_lease_margin: float = 1.5,
+        dsn: str | None = None,
         **settings: Any,
     ) -> EngineProcess:
         """Start an engine, told to fail at a failpoint or prepared by module-level functions."""
+        orders = self.orders(failpoint, before, send_lease_margin, dsn, settings)
+        engine = launch(orders)
+        self.engines.append(engine)
+        return engine
+
+    def orders(
+        self,
+        failpoint: str | None = None,
+        before: tuple[Callable[[], None], ...] = (),
+        send_lease_margin: float = 1.5,
+        dsn: str | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> Orders:
+        """What `launch` tells an engine."""
         world = self.world
         told = {
             "uniapi_base_url": world.llm.uniapi_url,
@@ -51,28 +67,25 @@ class Stage:
             "retry_base_seconds": 0.1,
             "thread_replies_per_hour": 1_000_000,
             "log_level": "WARNING",
-            **settings,
+            **(settings or {}),
         }
-        orders = Orders(
-            world.dsn,
+        return Orders(
+            dsn or world.dsn,
             told,
             self._log,
             failpoint=failpoint,
             before=before,
             send_lease_margin=send_lease_margin,
         )
-        engine = launch(orders)
-        self._engines.append(engine)
-        return engine
 
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """The condition's value once it is true."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if value := condition():
                 return value
             time.sleep(0.02)
-        raise AssertionError(f"not within {PATIENCE} s: {what}\n{self.log[-3000:]}")
+        raise AssertionError(f"not within {seconds} s: {what}\n{self.log[-3000:]}")
 
     def until_dead(self, engine: EngineProcess) -> int:
         """The exit code of an engine that ends by itself."""
@@ -103,7 +116,8 @@ class Stage:
 
     def close(self) -> None:
         """End every engine."""
-        for engine in self._engines:
+        for engine in self.engines:
+            engine.signal(signal.SIGCONT)
             engine.signal(signal.SIGKILL)
             engine.process.join(10)
 

@@ -71,13 +71,15 @@ def test_poison_in_a_burst_takes_only_itself_down(scene: Stage) -> None:
 
 
 def test_innocents_beside_poison_are_all_answered(scene: Stage) -> None:
-    """They are claimed with it, die with it, and come back with it: none of them may be given up for that."""
+    """They are claimed with it and die with it; from the third time on they come back one by one."""
     scene.world.llm.uniapi.latency_seconds = 0.5
-    innocents = [scene.world.insert("hello", sender=f"p{n}") for n in range(10)]
+    innocents = [scene.world.insert("hello", sender=f"p{n}") for n in range(4)]
     poison = scene.world.insert(POISON, sender="mallory")
-    innocents += [scene.world.insert("hello", sender=f"p{n}") for n in range(10, 20)]
+    innocents += [scene.world.insert("hello", sender=f"p{n}") for n in range(4, 8)]
     with immortal(scene, engines=2):
-        scene.until(lambda: scene.world.message(poison)["delivery_status"] == "inbound_error", "given up")
+        scene.until(
+            lambda: scene.world.message(poison)["delivery_status"] == "inbound_error", "given up", seconds=80
+        )
         scene.until_rest()
     assert {scene.world.message(i)["delivery_status"] for i in innocents} == {"inbound_ai_replied"}
     assert scene.violations() == {}

@@ -26,7 +26,7 @@ from engine.observe.threads import NEVER, conversation, thread_rows
 from engine.observe.views import TOP
 from tests.support.conversations import ME, Planted, plant_inbox
 from tests.support.crowd import THREADS
-from tests.support.plans import assert_bounded, generic_plan
+from tests.support.plans import assert_bounded, plans
 from tests.support.rows import connect
 
 CROWD = pytest.mark.xdist_group("crowd")
@@ -186,7 +186,7 @@ async def test_a_search_looks_on_until_it_has_found_something_or_looked_long_eno
 def test_no_statement_reads_history_whatever_its_values(
     crowd_dsn: str, name: str, values: list[Any], most: int
 ) -> None:
-    assert_bounded(generic_plan(crowd_dsn, name, values), most)
+    assert_bounded(plans(crowd_dsn, name, values), most)
 
 
 @CROWD

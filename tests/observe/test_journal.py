@@ -16,7 +16,7 @@ from engine.observe import journal as journals
 from engine.observe.journal import ACTS, TURNS, Entry, Journal, JournalSearch, parse_journal
 from engine.observe.search import SearchError
 from engine.observe.views import TOP
-from tests.support.plans import assert_bounded, generic_plan
+from tests.support.plans import assert_bounded, plans
 from tests.support.rows import Connection, connect
 
 CROWD = pytest.mark.xdist_group("crowd")
@@ -196,7 +196,7 @@ async def test_looking_back_goes_on_stretch_by_stretch(crowd: Pool) -> None:
 def test_no_statement_reads_history_whatever_its_values(
     crowd_dsn: str, name: str, values: list[Any], most: int
 ) -> None:
-    assert_bounded(generic_plan(crowd_dsn, name, values), most)
+    assert_bounded(plans(crowd_dsn, name, values), most)
 
 
 @CROWD

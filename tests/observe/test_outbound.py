@@ -27,7 +27,7 @@ from engine.observe.outbound import (
 from engine.observe.search import SearchError
 from engine.observe.views import TOP
 from tests.support.conversations import plant_outbound
-from tests.support.plans import assert_bounded, generic_plan
+from tests.support.plans import assert_bounded, plans
 from tests.support.rows import connect
 
 CROWD = pytest.mark.xdist_group("crowd")
@@ -146,7 +146,7 @@ async def test_an_act_on_all_finds_all(crowd: Pool) -> None:
 def test_no_statement_reads_history_whatever_its_values(
     crowd_dsn: str, name: str, values: list[Any], most: int
 ) -> None:
-    assert_bounded(generic_plan(crowd_dsn, name, values), most)
+    assert_bounded(plans(crowd_dsn, name, values), most)
 
 
 @CROWD

@@ -1,4 +1,4 @@
-"""What the planner makes of a prepared statement once it no longer looks at the values."""
+"""What the planner makes of a prepared statement: while it looks at the values, and once it no longer does."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from engine.database.connection import statement
 GROWING = re.compile("et_(messages|outbound_queue|turns|threads|leads|audit_log|notes)")
 
 
-def generic_plan(dsn: str, name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-    """The nodes of the plan for any values, with what each did for these."""
+def plans(dsn: str, name: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """The nodes of the plan for these values and of the one for any, with what each did for these."""
+    query = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON, COSTS OFF) EXECUTE looked_at")
+    if values:
+        query += sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, values)))
+    nodes: list[dict[str, Any]] = []
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET plan_cache_mode = force_generic_plan")
         connection.execute(b"PREPARE looked_at AS " + statement(name))
-        query = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON, COSTS OFF) EXECUTE looked_at")
-        if values:
-            query += sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, values)))
-        row = connection.execute(query).fetchone()
-    assert row is not None
-    plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
-    return list(_nodes(plan[0]["Plan"]))
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            connection.execute(f"SET plan_cache_mode = {mode}".encode())
+            row = connection.execute(query).fetchone()
+            assert row is not None
+            plan = row[0] if isinstance(row[0], list) else json.loads(row[0])
+            nodes += _nodes(plan[0]["Plan"])
+    return nodes
 
 
 def assert_bounded(nodes: Sequence[dict[str, Any]], most: int) -> None:
