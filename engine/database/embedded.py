@@ -62,7 +62,6 @@ class EmbeddedPostgres:
             self._server.__exit__(None, None, None)  # counts this process's openers of the folder
             self._server = None
 
-
     def _forget_the_dead(self) -> None:
         """Processes that were killed have not let go; without this the server would never stop again."""
         with self._server._lock:
