@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pickle
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.faults.failpoints import arm
 from tests.faults.mutations import Edit, edit_statements
 
 DRAIN_SECONDS = 3.0
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,12 @@ def _log_to(path: Path) -> None:
 
 
 def _die_with_parent() -> None:
-    """Whatever ends the tests, no engine is left behind."""
+    """Whatever ends the tests, no engine is left behind, not even a frozen one."""
     parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent == 1:  # it was too quick for us
         os._exit(1)
-
-    threading.Thread(target=watch, name="watch parent", daemon=True).start()
 
 
 if __name__ == "__main__":  # with a pickled `Orders` as its input
