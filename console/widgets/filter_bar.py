@@ -64,6 +64,7 @@ class FilterBar(Widget):
 
     def edit(self) -> None:
         """Type a filter, beginning with the present one."""
+        self._bad = False
         field = self.query_one(FilterInput)
         field.can_focus = True
         self.add_class("-typing")
@@ -71,7 +72,12 @@ class FilterBar(Widget):
         field.focus()
 
     def tell(self, words: str, note: str = "", *, bad: bool = False) -> None:
-        """Show the filter in force, and a note: how far was looked, or what is wrong."""
+        """Show the filter in force, and a note: how far was looked, or what is wrong.
+
+        What is wrong stays until somebody types again, whatever is told of the same filter meanwhile.
+        """
+        if self._bad and not bad and words == self._words:
+            return
         self._words, self._note, self._bad = words, note, bad
         self._draw_line()
 

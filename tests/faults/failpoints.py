@@ -71,8 +71,10 @@ def _wrapped(
 
     async def failing(*args: Any, **kwargs: Any) -> Any:
         nonlocal failed
-        if failed or (work and not (await args[0].execute(work)).rowcount):
+        if failed:
             return await function(*args, **kwargs)
+        if work and not (await args[0].execute(work)).rowcount:
+            return []  # not asked at all: work that comes after the look must not slip past the failpoint
         failed = True
         match when:
             case "before":
