@@ -31,10 +31,10 @@ class ChannelWatch:
         channels: ChannelRegistry,
         *,
         receipt_seconds: float,
-        on_up: Callable[[str], None],
+        on_checked: Callable[[str, bool], None],
     ) -> None:
-        """`on_up` is told each `channel/account` that is found well."""
-        self._pool, self._channels, self._on_up = pool, channels, on_up
+        """`on_checked` is told of each `channel/account` whether it was found well."""
+        self._pool, self._channels, self._on_checked = pool, channels, on_checked
         self._receipt_seconds = receipt_seconds
         self._health: dict[str, ComponentHealth] = {}
         self._noted: dict[str, tuple[str, str]] = {}
@@ -67,8 +67,8 @@ class ChannelWatch:
         found = await asyncio.gather(*(channel.health() for channel in channels))
         for health in found:
             self._health[health.name] = health
-            if health.state == "up":
-                self._on_up(health.name)
+            if health.state in ("up", "degraded", "down"):
+                self._on_checked(health.name, health.state != "down")
         await self._note(found)
 
     async def _note(self, found: Iterable[ComponentHealth]) -> None:

@@ -85,6 +85,7 @@ class SendError(Exception):
         scope: Literal["recipient", "account"] = "account",
         needs_human: bool = False,
         sent_ids: tuple[str, ...] = (),
+        service: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -100,6 +101,8 @@ class SendError(Exception):
         """The customer can still be reached, but not by the AI: hand the thread over."""
         self.sent_ids = sent_ids
         """The ids of a long text's parts that went out before."""
+        self.outage = service or kind is SendFailure.NOT_SENT
+        """Nothing is taken from anybody now (`service`), or was reached: it says nothing of this message."""
 
 
 class PollError(Exception):
@@ -188,6 +191,16 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """News that an account may not send, learned after messages had been taken."""
+
+    blocker: Blocker
+    """Its `where` is `channel/account`."""
+    at: datetime | None = None
+    """UTC, by the far end's clock; a redelivery may bring old news."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """Everything one webhook body or poll held."""
 
@@ -198,6 +211,7 @@ class Parsed:
     """Things known and not for us: groups, status stories, events nobody asked for."""
     session_state: str | None = None
     """The account's session state, where the body announced one; worth a health check."""
+    stops: tuple[Stopped, ...] = ()
 
 
 class Polled(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from engine.channels.base import Inbound, Parsed, Quarantined, Receipt, WebhookRefused
+from engine.channels.base import Inbound, Parsed, Quarantined, Receipt, Stopped, WebhookRefused
 from engine.text import clean_for_storage, clean_json
 
 BODY_LIMIT = 20_000
@@ -123,6 +123,7 @@ class Collector:
     quarantined: list[Quarantined] = field(default_factory=list)
     ignored: int = 0
     session_state: str | None = None
+    stops: list[Stopped] = field(default_factory=list)
 
     def each(self, things: Iterable[Any], read: Callable[[Any], None]) -> None:
         """Applies `read` to each thing; one that it cannot read is quarantined."""
@@ -156,6 +157,7 @@ class Collector:
             tuple(self.quarantined),
             self.ignored,
             self.session_state,
+            tuple(self.stops),
         )
 
 

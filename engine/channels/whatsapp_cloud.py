@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 
@@ -28,6 +28,7 @@ from engine.channels.base import (
 )
 from engine.channels.parts import send_in_parts
 from engine.channels.webhook import check_signature, header, identifier, mapping, words
+from engine.channels.whatsapp_cloud_stops import EXPIRED, QUALITY, Stop, stop_of
 from engine.channels.whatsapp_cloud_webhook import WINDOW_CLOSED
 from engine.channels.wire import Answer, exchange, http_client, unexpected
 from engine.model import Blocker, ComponentHealth
@@ -38,44 +39,11 @@ HEALTH_SECONDS = 10.0
 RECIPIENT_SECONDS = 6.0
 """Least time between two messages to a recipient whom Meta wants slowed."""
 
-_RENEW = "Make a new system user token in Meta's Business Manager, set WHATSAPP_TOKEN and restart."
-_QUALITY = "Open WhatsApp Manager, read the account's quality and policy notices, and resolve them there."
-
-
-class _Stop(NamedTuple):
-    """An error code that stops the whole account."""
-
-    code: str
-    what: str
-    remedy: str
-
-
-_STOPS: dict[int, _Stop] = {
-    0: _Stop("auth", "Meta does not accept the access token.", _RENEW),
-    190: _Stop("auth", "The access token has expired or was revoked.", _RENEW),
-    10: _Stop(
-        "permission",
-        "The access token may not send for this number.",
-        "Give the system user the permission whatsapp_business_messaging for this number.",
-    ),
-    368: _Stop("banned", "Meta has blocked the account for a policy violation.", _QUALITY),
-    131031: _Stop("banned", "Meta has locked the account.", _QUALITY),
-    131048: _Stop("spam", "Meta limits this number because customers reported or blocked it.", _QUALITY),
-    131042: _Stop(
-        "payment",
-        "Meta cannot charge the account.",
-        "Put the payment method of the WhatsApp Business account in order in Meta's Business Manager.",
-    ),
-    133010: _Stop(
-        "not_registered",
-        "The phone number is not registered with the Cloud API.",
-        "Register the number in WhatsApp Manager.",
-    ),
-}
 _RATES = frozenset({4, 80007, 130429})
 _PAIR_RATE = 131056
 _PERMANENT = frozenset({131026, 131030, 131051})
-_TRANSIENT = frozenset({131000, 131016})
+_SERVICE_DOWN = 131016
+_TRANSIENT = frozenset({131000, _SERVICE_DOWN})
 _NO_SUCH_OBJECT = 33
 """Subcode of error 100: the phone number id is wrong, or not this token's."""
 
@@ -143,7 +111,13 @@ class WhatsAppCloudChannel:
             told = "The customer's 24 h window is closed: only a template may be sent."
             return SendError(SendFailure.PERMANENT, told, code=known, needs_human=True)
         if code in _TRANSIENT:
-            return SendError(SendFailure.TRANSIENT, told, retry_after=answer.retry_after, code=known)
+            return SendError(
+                SendFailure.TRANSIENT,
+                told,
+                retry_after=answer.retry_after,
+                code=known,
+                service=code == _SERVICE_DOWN,
+            )
         if code in _PERMANENT or 400 <= answer.status < 500:
             return SendError(SendFailure.PERMANENT, told, code=known)
         return SendError(SendFailure.UNKNOWN, told, code=known)
@@ -152,20 +126,14 @@ class WhatsAppCloudChannel:
         """What stops the whole account, if that answer says so."""
         code, subcode = answer.get("error", "code"), answer.get("error", "error_subcode")
         if code == 100 and subcode == _NO_SUCH_OBJECT:
-            stop = _Stop(
+            stop: Stop | None = Stop(
                 "phone_number",
                 f"Meta knows no phone number {self._settings.phone_number_id} for this token.",
                 "Copy the phone number ID from WhatsApp Manager into WHATSAPP_PHONE_NUMBER_ID and restart.",
             )
-        elif isinstance(code, int) and 200 <= code <= 299:
-            stop = _STOPS[10]
-        elif isinstance(code, int) and code in _STOPS:
-            stop = _STOPS[code]
-        elif answer.status == 401:
-            stop = _STOPS[190]
         else:
-            return None
-        return channel_blocker(self, stop.code, stop.what, stop.remedy)
+            stop = stop_of(code) or (EXPIRED if answer.status == 401 else None)
+        return channel_blocker(self, stop.code, stop.what, stop.remedy) if stop else None
 
     def answer_challenge(self, query: Mapping[str, str]) -> str:
         expected = self._settings.verify_token
@@ -205,7 +173,7 @@ class WhatsAppCloudChannel:
         detail = one_line(words(answer.get("display_phone_number")), 40)
         quality = words(answer.get("quality_rating"))
         if quality == "RED":
-            return channel_health(self, "degraded", f"{detail}: quality rating is red. {_QUALITY}", at=now)
+            return channel_health(self, "degraded", f"{detail}: quality rating is red. {QUALITY}", at=now)
         if not self._settings.webhook_secrets:
             blocker = channel_blocker(
                 self,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from engine.channels.base import Inbound, Parsed, Receipt, ReceiptStatus
+from engine.channels.base import Inbound, Parsed, Receipt, ReceiptStatus, Stopped
 from engine.channels.webhook import (
     Collector,
     Unreadable,
@@ -19,6 +19,8 @@ from engine.channels.webhook import (
     read_json,
     words,
 )
+from engine.channels.whatsapp_cloud_stops import stop_of
+from engine.model import Blocker
 from engine.text import clean_json
 
 _STATUSES = {
@@ -64,6 +66,7 @@ def _read_change(found: Collector, numbers: Mapping[str, str], change: Any) -> N
     found.each(items(value.get("statuses")), partial(_read_status, found, account))
     for error in items(value.get("errors")):
         found.quarantine("WhatsApp reports an error", error)
+        _note_stop(found, account, error, None)
 
 
 def _read_message(found: Collector, account: str, contacts: list[dict[str, Any]], message: Any) -> None:
@@ -144,6 +147,8 @@ def _read_status(found: Collector, account: str, status: Any) -> None:
         found.ignored += 1
         return
     error = mapping(next(iter(items(status.get("errors"))), None))
+    if known is ReceiptStatus.FAILED:
+        _note_stop(found, account, error, status.get("timestamp"))
     text = words(mapping(error.get("error_data")).get("details")) or words(error.get("message"))
     found.receipts.append(
         Receipt(
@@ -157,3 +162,14 @@ def _read_status(found: Collector, account: str, status: Any) -> None:
             needs_human=error.get("code") == WINDOW_CLOSED,
         )
     )
+
+
+def _note_stop(found: Collector, account: str, error: Any, at: Any) -> None:
+    """An error that is not about one message but stops the account."""
+    stop = stop_of(mapping(error).get("code"))
+    if stop is not None:
+        remedy = f"{stop.remedy} Then send again what has failed, in the Outbound area."
+        blocker = Blocker(
+            code=f"channel.{stop.code}", what=stop.what, where=f"whatsapp_cloud/{account}", remedy=remedy
+        )
+        found.stops.append(Stopped(blocker, moment(at)))

@@ -289,6 +289,12 @@ outbound_queue = _table(
     _text("provider_message_id"),
     _json("other_provider_ids"),  # of a text sent in parts: the ids of the earlier ones
     _at("finished_at"),
+    Index(
+        "et_outbound_queue_parts",
+        "other_provider_ids",
+        postgresql_using="gin",
+        postgresql_where=text("other_provider_ids IS NOT NULL"),
+    ),
     Index("et_outbound_queue_due", "next_attempt_at", "id", postgresql_where=text("status = 'queued'")),
     Index("et_outbound_queue_retry", "next_attempt_at", postgresql_where=text("status = 'retry_scheduled'")),
     Index("et_outbound_queue_held", "lease_until", postgresql_where=text("status = 'processing'")),

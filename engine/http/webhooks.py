@@ -13,7 +13,7 @@ import psycopg
 from fastapi import APIRouter, Path, Request, Response
 
 from engine.arrivals import store_arrivals
-from engine.channels.base import DEFAULT_ACCOUNT, ChallengedChannel, Channel, WebhookRefused
+from engine.channels.base import DEFAULT_ACCOUNT, ChallengedChannel, Channel, Parsed, WebhookRefused
 from engine.channels.registry import ChannelRegistry, ChannelUnknown
 from engine.database.connection import Pool
 from engine.logs import get_logger
@@ -25,9 +25,9 @@ Segment = Annotated[str, Path(max_length=200)]
 
 
 def build_webhooks(
-    pool: Pool, channels: ChannelRegistry, *, on_session: Callable[[Channel], None] = lambda _: None
+    pool: Pool, channels: ChannelRegistry, *, on_news: Callable[[Channel, Parsed], None] = lambda *_: None
 ) -> APIRouter:
-    """The routes of every channel that takes webhooks. `on_session` hears of accounts whose session changed."""
+    """The routes of every channel that takes webhooks. `on_news` hears of each body that is stored."""
     router = APIRouter(prefix="/webhooks")
 
     async def receive(request: Request, name: str, account: str, secret: str | None) -> Response:
@@ -48,8 +48,7 @@ def build_webhooks(
         except (psycopg.Error, OSError) as error:
             log.error("webhook.not_stored", channel=name, account=account, error=str(error))
             return Response(status_code=503, headers={"Retry-After": "5"})
-        if parsed.session_state is not None:
-            on_session(channel)
+        on_news(channel, parsed)
         log.debug("webhook.stored", channel=name, account=account, messages=arrived.messages)
         return Response(status_code=200)
 

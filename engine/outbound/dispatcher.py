@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import psycopg
 
@@ -25,6 +25,7 @@ from engine.database.directory import Directory
 from engine.logs import get_logger
 from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
+from engine.outbound.holds import Holds
 from engine.outbound.pacing import Pacer, quiet_until
 from engine.outbound.queue import Send, SendResult
 from engine.outbound.retry import RetryPolicy
@@ -36,18 +37,7 @@ WINDOW_CLOSED = "The customer's 24 h window is closed; a template is needed."
 PATIENCE_SECONDS = 10.0
 """A message that may leave within this time is held until then; one that must wait longer is queued for later."""
 LEASE_MARGIN_SECONDS = PATIENCE_SECONDS + 20.0
-DOWN_SECONDS = 30.0
-"""How long an account that is down is left alone before it is tried again, unless its health says up."""
 AFTER_TROUBLE_SECONDS = 1.0
-
-
-class Pause(NamedTuple):
-    """A route that is left alone until a time of the loop, and why."""
-
-    until: float
-    blocker: Blocker | None
-    down: bool = False
-    """The account cannot send at all; else it was only told to go slower."""
 
 
 class OutboundDispatcher:
@@ -78,7 +68,7 @@ class OutboundDispatcher:
         )
         self._wake = asyncio.Event()
         self._sends: dict[asyncio.Task[None], Send] = {}
-        self._paused: dict[str, Pause] = {}
+        self._holds = Holds()
         self._stopping = False
         self._snapshot = DispatcherSnapshot(in_flight_max=settings.sends_in_flight)
         self.start_lane: Lane[Send, bool] = Lane("start", pool, self._start_batch)
@@ -87,23 +77,32 @@ class OutboundDispatcher:
     @property
     def snapshot(self) -> DispatcherSnapshot:
         """What the dispatcher is doing now."""
-        return self._snapshot.model_copy(
-            update={"in_flight": len(self._sends), "paused_channels": sorted(self._paused)}
-        )
+        paused = self._holds.closed(time.monotonic())
+        return self._snapshot.model_copy(update={"in_flight": len(self._sends), "paused_channels": paused})
 
     @property
     def blockers(self) -> list[Blocker]:
         """Why accounts are left alone, where a person must act."""
-        return [pause.blocker for pause in self._paused.values() if pause.blocker]
+        return self._holds.blockers
 
     def wake(self) -> None:
         """Look for sends now."""
         self._wake.set()
 
-    def resume(self, route: str) -> None:
-        """The account is well again: send what waits for it."""
-        if route in self._paused and self._paused[route].down:
-            del self._paused[route]
+    def heard_health(self, route: str, well: bool) -> None:
+        """What a check of the account found; a held one that is well again is tried."""
+        if self._holds.healthy(route, well, time.monotonic()):
+            log.info("channel.resumed", channel=route)
+            self.wake()
+
+    def heard_stop(self, blocker: Blocker) -> None:
+        """The far end says after the fact that an account may not send; `blocker.where` names it."""
+        seconds = self._holds.stop(blocker.where, blocker, time.monotonic(), by_receipt=True)
+        log.warning("channel.paused", channel=blocker.where, seconds=round(seconds), why=blocker.what)
+
+    def heard_arrival(self, route: str) -> None:
+        """A message of the account got through."""
+        if self._holds.arrived(route):
             log.info("channel.resumed", channel=route)
             self.wake()
 
@@ -127,7 +126,6 @@ class OutboundDispatcher:
                 self._snapshot.state = "blocked"
                 return poll
             self._snapshot.state = "running"
-            self._forget_pauses()
             room = self._settings.sends_in_flight - len(self._sends)
             if room <= 0:
                 return poll  # a send that ends wakes us
@@ -137,7 +135,7 @@ class OutboundDispatcher:
                     engine=self._engine,
                     sends=room,
                     lease_seconds=self._settings.send_timeout_seconds + LEASE_MARGIN_SECONDS,
-                    paused=self._paused,
+                    paused=self._holds.closed(time.monotonic()),
                 )
                 due = None if claimed else await queue.seconds_to_next_send(connection)
                 if due == 0.0 and not await queue.promote_retries(connection):
@@ -148,18 +146,14 @@ class OutboundDispatcher:
                 return poll if due is None else min(poll, due + 0.002)
         return 0.0
 
-    def _forget_pauses(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for route in [route for route, pause in self._paused.items() if pause.until <= now]:
-            del self._paused[route]
-
     def _begin(self, send: Send) -> None:
         task = asyncio.create_task(self._send(send, asyncio.get_running_loop().time()))
         self._sends[task] = send
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._sends[task]
+        send = self._sends.pop(task)
+        self._holds.over(send.route, send.queue_id)
         self._wake.set()  # the thread's next send may go now
         if not task.cancelled() and (error := task.exception()):
             self._trouble(f"send: {error!r}")
@@ -174,6 +168,10 @@ class OutboundDispatcher:
                 refused = self._down(send, self._no_channel(send, error))
         if refused is not None:
             await self._record(refused)
+            return
+        wait = self._holds.wait(send.route, send.queue_id, time.monotonic())
+        if wait > 0:
+            await self._postpone(send, wait)
             return
         wait = self._wait(channel, send)
         if wait > PATIENCE_SECONDS:
@@ -241,7 +239,9 @@ class OutboundDispatcher:
         except Exception as error:
             # It may have left: nobody can tell, so nobody sends it again unasked.
             log.exception("send.failed", message_id=send.message_id)
+            self._holds.inconclusive(send.route, send.queue_id, time.monotonic())
             return self._unknown(send, f"{type(error).__name__}: {error}")
+        self._works(send)
         return SendResult(
             send.queue_id,
             send.token,
@@ -253,50 +253,74 @@ class OutboundDispatcher:
 
     def _judge(self, send: Send, error: SendError) -> SendResult:
         """What a failed send means for the message and for its channel."""
+        if error.outage:
+            return self._unreached(send, error)
         match error.kind:
+            case SendFailure.CHANNEL_DOWN:
+                return self._down(send, error)
             case SendFailure.UNKNOWN:
+                if error.blocker:
+                    self._stop(send, error)
+                self._holds.inconclusive(send.route, send.queue_id, time.monotonic())
                 return self._unknown(send, error.message, error.sent_ids)
+        self._works(send)
+        match error.kind:
             case SendFailure.PERMANENT:
                 return self._failed(
                     send, error.code or error.kind, error.message, hand_over=error.needs_human
                 )
-            case SendFailure.CHANNEL_DOWN:
-                return self._down(send, error)
-        if error.kind is SendFailure.RATE and error.scope == "account":
-            self._pause(send.route, error.retry_after or 1.0, None)
+            case SendFailure.RATE if error.scope == "account":
+                self._holds.slower(send.route, error.retry_after or 1.0, time.monotonic())
         slower = error.kind is SendFailure.RATE
         if not slower and self._retry.exhausted(send.attempts):
             return self._failed(send, error.kind, error.message)
+        seconds = self._retry.delay(send.attempts, self._rng, error.retry_after)
+        return self._again(send, error, seconds, self._forgiven(send) if slower else None)
+
+    def _forgiven(self, send: Send) -> int:
+        """Tries that count after one that was the account's trouble, or too early: never all there are."""
+        return min(send.attempts, self._settings.send_max_attempts - 1)
+
+    def _works(self, send: Send) -> None:
+        """The far end dealt with a message, if only by refusing it."""
+        if self._holds.taken(send.route, send.queue_id, time.monotonic()):
+            log.info("channel.resumed", channel=send.route)
+            self.wake()
+
+    def _unreached(self, send: Send, error: SendError) -> SendResult:
+        """Nothing was handed over: the account is tried again by and by, and this was no try of the message."""
+        blocker = Blocker(
+            code="channel.unreachable",
+            what=f"{send.route} cannot be sent through: {error.message}",
+            where=send.route,
+            remedy="Nothing is lost: messages wait and leave by themselves once it answers. Check that this machine"
+            " reaches it, and that it runs.",
+        )
+        seconds = self._holds.unreached(send.route, blocker, time.monotonic())
+        log.warning("channel.paused", channel=send.route, seconds=round(seconds, 1), why=error.message)
+        return self._again(send, error, max(seconds, 0.0), send.attempts - 1)
+
+    def _down(self, send: Send, error: SendError) -> SendResult:
+        """The account cannot send: leave it alone, and keep the message for when it can."""
+        self._stop(send, error)
+        return self._again(send, error, 1.0, self._forgiven(send))
+
+    def _stop(self, send: Send, error: SendError) -> None:
+        seconds = self._holds.stop(send.route, error.blocker, time.monotonic(), seconds=error.retry_after)
+        why = error.blocker.what if error.blocker else error.message
+        log.warning("channel.paused", channel=send.route, seconds=round(seconds, 1), why=why)
+
+    @staticmethod
+    def _again(send: Send, error: SendError, seconds: float, attempts: int | None) -> SendResult:
         return SendResult(
             send.queue_id,
             send.token,
             OutboundStatus.RETRY_SCHEDULED,
             error_class=error.kind,
             error=error.message,
-            retry_seconds=self._retry.delay(send.attempts, self._rng, error.retry_after),
-            attempts=self._forgiven(send) if slower else None,
+            retry_seconds=seconds,
+            attempts=attempts,
         )
-
-    def _forgiven(self, send: Send) -> int:
-        """Tries that count after one that was the account's trouble, or too early: never all there are."""
-        return min(send.attempts, self._settings.send_max_attempts - 1)
-
-    def _down(self, send: Send, error: SendError) -> SendResult:
-        """The account cannot send: leave it alone, and keep the message for when it can."""
-        self._pause(send.route, error.retry_after or DOWN_SECONDS, error.blocker, down=True)
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.RETRY_SCHEDULED,
-            error_class=SendFailure.CHANNEL_DOWN,
-            error=error.message,
-            retry_seconds=1.0,
-            attempts=self._forgiven(send),
-        )
-
-    def _pause(self, route: str, seconds: float, blocker: Blocker | None, *, down: bool = False) -> None:
-        self._paused[route] = Pause(asyncio.get_running_loop().time() + seconds, blocker, down)
-        log.warning("channel.paused", channel=route, seconds=seconds, why=blocker.what if blocker else "rate")
 
     @staticmethod
     def _no_channel(send: Send, error: ChannelUnknown) -> SendError:

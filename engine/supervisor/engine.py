@@ -14,7 +14,7 @@ import resource
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine import __version__
 from engine.channel_watch import ChannelWatch
-from engine.channels.base import Channel, PollingChannel
+from engine.channels.base import Channel, Parsed, PollingChannel, ReceiptStatus
 from engine.channels.registry import ChannelRegistry, build_channels
 from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
@@ -55,6 +55,8 @@ RESTART_SECONDS = 1.0
 DRAIN_SECONDS = 20.0
 POOL_SIZE = 8
 FILES_WANTED = 16_384
+NEWS = timedelta(hours=1)
+"""A far end redelivers for days; what is older says nothing about now."""
 
 
 class Engine:
@@ -105,7 +107,7 @@ class Engine:
             self._pool,
             self._channels,
             receipt_seconds=settings.receipt_seconds,
-            on_up=self._dispatcher.resume,
+            on_checked=self._dispatcher.heard_health,
         )
         self._worker = self._inbound_worker()
         self._pollers = [
@@ -273,7 +275,7 @@ class Engine:
         from engine.http.webhooks import build_webhooks
 
         app = build_api(self._pool, self.settings, self.snapshot, admin_token(self.settings))
-        app.include_router(build_webhooks(self._pool, self._channels, on_session=self._session_changed))
+        app.include_router(build_webhooks(self._pool, self._channels, on_news=self._heard))
         server = await serve_http(app, self.settings)
         self._http_address = server.address
         return server.stop
@@ -331,8 +333,16 @@ class Engine:
                 to_json(snapshot.model_dump(mode="json")),
             )
 
-    def _session_changed(self, channel: Channel) -> None:
-        self._spawn(partial(self._watch.probe_now, channel.name))
+    def _heard(self, channel: Channel, parsed: Parsed) -> None:
+        """What a webhook says about the account itself, its messages being stored."""
+        if parsed.session_state is not None:
+            self._spawn(partial(self._watch.probe_now, channel.name))
+        for receipt in parsed.receipts:
+            if receipt.status is ReceiptStatus.SENT:  # the others may be of long ago
+                self._dispatcher.heard_arrival(f"{channel.name}/{receipt.account}")
+        for stop in parsed.stops:
+            if stop.at is None or datetime.now(UTC) - stop.at < NEWS:
+                self._dispatcher.heard_stop(stop.blocker)
 
     async def _release_due(self) -> None:
         """Hand threads back whose visible timer has run out."""

@@ -2,6 +2,7 @@
 -- $1 receipts, a JSON array: channel, account, provider_message_id, message_id (ours, if the far end tells it),
 -- status (sent, delivered, read, failed), happened_at, error, hand_over
 -- Our id counts only while the far end's is not known: later it may be the receipt of an earlier try.
+-- Of a long text's earlier parts only a failure counts: then the customer has not got the whole.
 WITH d AS MATERIALIZED (
     SELECT row_number() OVER () AS n, d.channel, d.account, d.provider_message_id, d.message_id, d.status,
            coalesce(d.happened_at, now()) AS happened_at, d.error, d.hand_over
@@ -10,29 +11,40 @@ WITH d AS MATERIALIZED (
         happened_at timestamptz, error text, hand_over boolean)
 ),
 named AS MATERIALIZED (
-    SELECT d.n, m.id
+    SELECT d.n, m.id, false AS part
       FROM d JOIN et_messages m ON m.channel = d.channel AND m.direction = 'outbound'
                                AND m.provider_message_id = d.provider_message_id
      UNION ALL
-    SELECT d.n, m.id
+    SELECT d.n, m.id, false
       FROM d JOIN et_messages m ON m.id = d.message_id AND m.channel = d.channel AND m.direction = 'outbound'
                                AND m.provider_message_id IS NULL
+     UNION ALL
+    SELECT d.n, q.message_id, true
+      FROM d JOIN et_outbound_queue q ON q.other_provider_ids ? d.provider_message_id AND q.channel = d.channel
+                                     AND q.other_provider_ids IS NOT NULL
 ),
 known AS MATERIALIZED (
-    SELECT DISTINCT ON (d.n) d.*, named.id AS found
+    SELECT DISTINCT ON (d.n) d.*, named.id AS found, named.part
       FROM d JOIN named ON named.n = d.n
       LEFT JOIN et_outbound_queue q ON q.message_id = named.id
      WHERE q.status IS DISTINCT FROM 'processing'  -- the send's own answer is recorded first
-     ORDER BY d.n, named.id
+     ORDER BY d.n, named.part, named.id
 ),
 news AS MATERIALIZED (
-    SELECT found, max(provider_message_id) AS provider_message_id,
-           min(happened_at) FILTER (WHERE status = 'delivered') AS delivered_at,
-           min(happened_at) FILTER (WHERE status = 'read') AS read_at,
-           bool_or(status IN ('sent', 'delivered', 'read')) AS arrived,
-           bool_or(status = 'failed') AS refused, max(error) FILTER (WHERE status = 'failed') AS error,
+    SELECT found, max(channel || '/' || coalesce(account, 'default')) AS route,
+           max(provider_message_id) FILTER (WHERE NOT part) AS provider_message_id,
+           min(happened_at) FILTER (WHERE status = 'delivered' AND NOT part) AS delivered_at,
+           min(happened_at) FILTER (WHERE status = 'read' AND NOT part) AS read_at,
+           -- One part that failed outweighs another that arrived.
+           bool_or(status IN ('sent', 'delivered', 'read') AND NOT part)
+               AND NOT bool_or(status = 'failed' AND part) AS arrived,
+           bool_or(status = 'failed') AS refused, bool_or(status = 'failed' AND part) AS in_part,
+           max(CASE WHEN part THEN 'a part of this text did not arrive: ' ELSE '' END || coalesce(error, 'no reason given'))
+               FILTER (WHERE status = 'failed') AS error,
            coalesce(bool_or(hand_over), false) AS hand_over
-      FROM known GROUP BY found
+      FROM known
+     GROUP BY found
+    HAVING NOT bool_and(part AND status <> 'failed')
 ),
 settled AS (
     UPDATE et_outbound_queue q
@@ -45,7 +57,7 @@ settled AS (
            updated_at = now()
       FROM news n
      WHERE q.message_id = n.found AND (n.arrived OR n.refused)
-       AND (q.status = 'accepted' OR (q.status = 'failed' AND q.outcome = 'unknown'))
+       AND (q.status = 'accepted' OR (q.status = 'failed' AND q.outcome = 'unknown' AND NOT n.in_part))
  RETURNING q.message_id, q.status
 ),
 mirrored AS (
@@ -61,13 +73,23 @@ mirrored AS (
            updated_at = now()
       FROM news n LEFT JOIN settled s ON s.message_id = n.found
      WHERE m.id = n.found
- RETURNING m.thread_id, n.hand_over AND n.refused AND NOT n.arrived AS hand_over
+ RETURNING m.id, m.thread_id, n.route, coalesce(n.error, m.last_error) AS error,
+           n.hand_over AND n.refused AND NOT n.arrived AS hand_over
 ),
 handed_over AS (
     -- The AI cannot reach this customer, a person can (by a template, by phone).
     UPDATE et_threads t
        SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
      WHERE t.owner = 'ai' AND t.id IN (SELECT thread_id FROM mirrored WHERE hand_over)
+ RETURNING t.id, t.epoch
+),
+audited AS (
+    INSERT INTO et_audit_log (actor, origin, act, subject, before, after, note)
+    SELECT DISTINCT ON (h.id) 'dispatcher', m.route, 'takeover', 'thread:' || h.id,
+           jsonb_build_object('owner', 'ai', 'epoch', h.epoch - 1),
+           jsonb_build_object('owner', 'human', 'epoch', h.epoch, 'message_id', m.id), m.error
+      FROM handed_over h JOIN mirrored m ON m.thread_id = h.id AND m.hand_over
+     ORDER BY h.id, m.id
 ),
 waiting AS (
     INSERT INTO et_pending_receipts (

@@ -25,7 +25,7 @@ recorded AS (
        AND (q.status = 'processing'
             OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status IN ('sent', 'accepted')))
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
-           q.error_class, q.thread_id, q.claim_token, d.hand_over
+           q.error_class, q.thread_id, q.claim_token, q.claimed_by, d.hand_over
 ),
 mirrored AS (
     UPDATE et_messages m
@@ -43,5 +43,14 @@ handed_over AS (
     UPDATE et_threads t
        SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
       FROM recorded r WHERE r.hand_over AND t.id = r.thread_id AND t.owner = 'ai'
+ RETURNING t.id, t.epoch
+),
+audited AS (
+    INSERT INTO et_audit_log (actor, origin, act, subject, before, after, note)
+    SELECT DISTINCT ON (h.id) 'dispatcher', r.claimed_by, 'takeover', 'thread:' || h.id,
+           jsonb_build_object('owner', 'ai', 'epoch', h.epoch - 1),
+           jsonb_build_object('owner', 'human', 'epoch', h.epoch, 'message_id', r.message_id), r.last_error
+      FROM handed_over h JOIN recorded r ON r.thread_id = h.id AND r.hand_over
+     ORDER BY h.id, r.message_id
 )
 SELECT id, claim_token AS token FROM recorded

@@ -10,6 +10,11 @@ WITH named AS MATERIALIZED (
       FROM et_pending_receipts p
       JOIN et_messages m ON m.id = p.message_id AND m.channel = p.channel AND m.direction = 'outbound'
                         AND m.provider_message_id IS NULL
+     UNION ALL
+    SELECT p.id, q.message_id
+      FROM et_pending_receipts p
+      JOIN et_outbound_queue q ON q.other_provider_ids ? p.provider_message_id AND q.channel = p.channel
+                              AND q.other_provider_ids IS NOT NULL
 ),
 ready AS MATERIALIZED (
     SELECT named.id FROM named LEFT JOIN et_outbound_queue q ON q.message_id = named.message_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -203,6 +204,44 @@ def test_a_long_text_is_settled_by_its_last_part_only(here: World) -> None:
     assert here.send()["outcome"] == "confirmed"
 
 
+@pytest.mark.parametrize("order", ["failed first", "failed last", "before the send is recorded"])
+@through("whatsapp_cloud")
+def test_a_part_of_a_long_text_that_fails_fails_the_message(here: World, order: str) -> None:
+    here.converse()
+    here.far.arrived.clear()
+    message_id = here.say("Long. " * 900)
+    row = here.until_send(message_id=message_id, status="accepted")
+    (earlier,) = row["other_provider_ids"]
+    failed = here.receipt(earlier, "failed", AT)
+    failed["entry"][0]["changes"][0]["value"]["statuses"][0]["errors"] = [{"code": 131026, "title": "No"}]
+    if order == "before the send is recorded":
+        here.trip.connection.execute(
+            "UPDATE et_outbound_queue SET other_provider_ids = NULL WHERE id = %s", [row["id"]]
+        )
+        here.deliver(failed)
+        here.trip.connection.execute(
+            "UPDATE et_outbound_queue SET other_provider_ids = %s WHERE id = %s",
+            [json.dumps([earlier]), row["id"]],
+        )
+        row = here.until_send(status="failed")
+    elif order == "failed first":
+        here.deliver(failed)
+        here.deliver(here.receipt(row["provider_message_id"], "sent", AT))
+        row = here.send()
+    else:
+        here.deliver(here.receipt(row["provider_message_id"], "sent", AT))
+        here.deliver(here.receipt(earlier, "read", AT))
+        here.deliver(failed)
+        assert here.send()["status"] == "sent", "what has left cannot be unsent, but it is told"
+    message = here.trip.message(message_id)
+    assert "a part of this text did not arrive: 131026" in message["last_error"]
+    assert message["reason"] == "receipt.failed"
+    assert message["read_at"] is None
+    if order != "failed last":
+        assert (row["status"], row["outcome"], row["error_class"]) == ("failed", "rejected", "receipt")
+    assert here.trip.query("SELECT FROM et_pending_receipts") == []
+
+
 @through("evolution")
 def test_the_earlier_parts_of_a_long_text_are_no_takeover(here: World) -> None:
     sent = here.converse()
@@ -239,4 +278,10 @@ def test_a_closed_window_fails_the_message_and_a_person_takes_over(here: World, 
     assert row["outcome"] == "rejected"
     here.trip.until(lambda: here.thread()["owner"] == "human")
     assert len(here.far.arrived) == (told == "by receipt")
+    audit = here.trip.query("SELECT * FROM et_audit_log WHERE act = 'takeover'")[-1]
+    assert (audit["actor"], audit["subject"]) == ("dispatcher", f"thread:{here.thread()['id']}")
+    assert (audit["before"]["owner"], audit["after"]["owner"]) == ("ai", "human")
+    assert audit["after"]["message_id"] == row["message_id"]
+    assert audit["origin"]
+    assert "24 h" in audit["note"] or "24 hours" in audit["note"]
     here.far.error = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from engine import channel_watch
 from engine.channels.base import Inbound
+from engine.outbound import holds
 from engine.supervisor import Engine
 from engine.supervisor import engine as supervisor
 from tests.channels.cases import BY_NAME, recorded
@@ -39,8 +41,8 @@ def test_whatsapp_asks_for_less_and_gets_it(dsn: str, tmp_path: Path, code: int)
     with world("whatsapp_cloud", dsn, tmp_path) as here:
         here.far.error = (400, code)
         here.deliver(here.message("Are you open?"))
-        row = here.until_send(error_class="rate")
-        assert row["status"] == "retry_scheduled"
+        # Between its tries it is queued, and under way: only a scheduled one tells how long it waits.
+        row = here.until_send(error_class="rate", status="retry_scheduled")
         wait = (row["next_attempt_at"] - row["updated_at"]).total_seconds()
         assert (wait >= 6) is (code == 131056)
 
@@ -122,6 +124,56 @@ def test_an_account_that_is_well_again_sends_what_waited(dsn: str, tmp_path: Pat
         assert here.blockers("channel.session")[0].remedy
         here.far.state = "WORKING"
         here.until_send(status="accepted")
+
+
+@pytest.mark.parametrize(("code", "name"), [(131042, "channel.payment"), (131031, "channel.banned")])
+def test_an_account_stopped_by_receipt_is_a_blocker_until_a_message_gets_through(
+    dsn: str, tmp_path: Path, code: int, name: str
+) -> None:
+    with world("whatsapp_cloud", dsn, tmp_path) as here:
+        engine = here.trip.engine
+        assert engine is not None
+        here.trip.until(lambda: engine.snapshot().channels, "the health check knows nothing of it")
+        sent = here.converse()
+
+        def stop(at: int) -> dict[str, Any]:
+            told = here.receipt(sent["provider_message_id"], "failed", at)
+            status = told["entry"][0]["changes"][0]["value"]["statuses"][0]
+            status["errors"] = [{"code": code, "title": "Stopped", "message": "Stopped"}]
+            return dict(told)
+
+        here.deliver(stop(int(time.time()) - 3 * 86_400))
+        assert here.blockers(name) == [], "a redelivery of old news"
+        here.deliver(stop(int(time.time())))
+        (blocker,) = here.blockers(name)
+        assert blocker.where == "whatsapp_cloud/default"
+        assert "Outbound" in blocker.remedy
+        assert here.send()["status"] == "failed"
+        settle(0.8)
+        assert here.blockers(name), "no health check ends what it cannot see"
+        here.deliver(here.message("And tomorrow?", 2))
+        waiting = here.until_send(status="queued")
+        settle()
+        assert len(here.far.arrived) == 1, "it waits"
+        here.deliver(here.receipt("wamid.ELSE", "sent", int(time.time())))
+        assert here.blockers(name) == []
+        here.until_send(id=waiting["id"], status="accepted")
+
+
+def test_a_service_that_is_down_for_all_uses_up_no_tries(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(holds, "LONGEST_UNREACHED_SECONDS", 0.3)
+    settings = {"send_max_attempts": 2, "retry_base_seconds": 0.01, "poll_seconds": 0.1}
+    with world("whatsapp_cloud", dsn, tmp_path, settings) as here:
+        here.far.error = (503, 131016)
+        here.deliver(here.message("Are you open?"))
+        here.trip.until(lambda: len([r for r in here.far.requests if r.method == "POST"]) >= 5)
+        assert here.send()["status"] != "failed"
+        here.far.error = None
+        here.until_send(status="accepted")
+        assert len(here.far.arrived) == 1
 
 
 @pytest.mark.parametrize("kind", ["whatsapp_cloud", "telegram by webhook"])

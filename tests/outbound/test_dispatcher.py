@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.demo.channel_far_end import Conduct
-from engine.outbound.dispatcher import Pause
+from engine.outbound import holds
 from tests.support.trip import Trip, trip
 
 
@@ -89,7 +89,8 @@ def test_a_channel_that_is_down_keeps_its_messages_and_is_a_blocker(world: Trip)
         "the account was paused before its message could be tried again"
     )
     world.channel.mix({})
-    engine._dispatcher.resume("simulator/default")
+    engine._dispatcher.heard_health("simulator/default", False)
+    engine._dispatcher.heard_health("simulator/default", True)
     world.until_sent(message)
     assert engine._dispatcher.snapshot.paused_channels == []
 
@@ -103,6 +104,36 @@ def test_connections_refused_are_tried_again(world: Trip) -> None:
     world.channel.accept_connections()
     world.until_sent(message)
     assert len(world.channel.arrivals()) == 1
+
+
+def test_an_outage_longer_than_all_tries_loses_nothing(world: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holds, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(holds, "LONGEST_UNREACHED_SECONDS", 0.4)
+    world.channel.refuse_connections()
+    engine = world.start(send_max_attempts=2, retry_base_seconds=0.01, poll_seconds=0.1)
+    ids = [world.insert(f"hello {number}", sender=f"customer {number}") for number in range(5)]
+    for message_id in ids:
+        world.until_status(message_id, "inbound_ai_replied")
+    (blocker,) = world.until(
+        lambda: [b for b in engine._dispatcher.blockers if b.code == "channel.unreachable"]
+    )
+    assert blocker.where == "simulator/default"
+    assert "wait" in blocker.remedy
+    tried = world.query("SELECT claim_token FROM et_outbound_queue ORDER BY id")
+    time.sleep(3)  # many times longer than two tries take
+    rows = world.query("SELECT * FROM et_outbound_queue ORDER BY id")
+    assert {row["status"] for row in rows} <= {"queued", "retry_scheduled", "processing"}
+    assert max(row["attempts"] for row in rows) <= 1
+    claims = sum(row["claim_token"] for row in rows) - sum(row["claim_token"] for row in tried)
+    assert claims <= 50, "messages that wait are left alone"
+    assert [b.code for b in engine.snapshot().blockers].count("channel.unreachable") == 1
+    world.channel.accept_connections()
+    for message_id in ids:
+        world.until_sent(message_id)
+    assert len(world.channel.arrivals()) == 5
+    assert world.channel.duplicates() == {}
+    world.until(lambda: not engine._dispatcher.blockers)
+    assert engine._dispatcher.snapshot.paused_channels == []
 
 
 def test_a_failed_send_does_not_hold_up_the_next_but_a_waiting_one_does(world: Trip) -> None:
@@ -127,11 +158,12 @@ def test_a_reply_of_an_earlier_epoch_is_cancelled_not_sent(world: Trip) -> None:
     engine = world.engine
     assert engine is not None
     world.until(lambda: engine.snapshot().channels, "the first probe has passed")
-    engine._dispatcher._paused["simulator/default"] = Pause(float("inf"), None, down=True)
+    engine._dispatcher._holds.stop("simulator/default", None, time.monotonic(), seconds=3600)
     message = world.insert("hello")
     world.until_status(message, "inbound_ai_replied")
     world.connection.execute("UPDATE et_threads SET owner = 'human', epoch = epoch + 1")
-    engine._dispatcher.resume("simulator/default")
+    engine._dispatcher.heard_health("simulator/default", False)
+    engine._dispatcher.heard_health("simulator/default", True)
     row = until_queue(world, "failed")
     assert row["outcome"] == "cancelled"
     assert world.channel.arrivals() == []
