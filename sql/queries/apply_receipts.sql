@@ -20,8 +20,11 @@ named AS MATERIALIZED (
                                AND m.provider_message_id IS NULL
      UNION ALL
     SELECT d.n, q.message_id, true
-      FROM d JOIN et_outbound_queue q ON q.other_provider_ids ? d.provider_message_id AND q.channel = d.channel
-                                     AND q.other_provider_ids IS NOT NULL
+      FROM d CROSS JOIN LATERAL (
+           SELECT message_id FROM et_outbound_queue
+            WHERE other_provider_ids ? d.provider_message_id AND other_provider_ids IS NOT NULL
+              AND channel = d.channel
+           OFFSET 0) q  -- by the index, one by one: how common an id is, the planner cannot tell
 ),
 known AS MATERIALIZED (
     SELECT DISTINCT ON (d.n) d.*, named.id AS found, named.part
