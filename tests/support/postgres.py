@@ -52,8 +52,12 @@ class Server:
         if self._template is None:
             self._template = self.empty_database()
             assert migrate(self.dsn(self._template)).ok
+        return self.copy(self._template)
+
+    def copy(self, template: str) -> str:
+        """A copy of a database that nobody is connected to."""
         name = f"t_{uuid4().hex[:12]}"
-        self.admin("CREATE DATABASE {} TEMPLATE {}", name, self._template)
+        self.admin("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
 
     def drop(self, name: str) -> None:
@@ -80,8 +84,12 @@ def system_binaries() -> Path | None:
 
 
 @contextmanager
-def system_server() -> Iterator[Server]:
-    """A cluster of the system's PostgreSQL, run as a plain user as it demands."""
+def system_server(*, fast: bool = True, options: str = "", address: str | None = None) -> Iterator[Server]:
+    """A cluster of the system's PostgreSQL, run as a plain user as it demands.
+
+    Without `fast` it is as safe as PostgreSQL is by default. `options` are postgres' own; `address` is the
+    host (and port) part of its URLs where they make it listen on one.
+    """
     binaries = system_binaries()
     assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="switchboard-system-"))
@@ -95,11 +103,17 @@ def system_server() -> Iterator[Server]:
         subprocess.run(command, check=True, user=user, capture_output=True, timeout=60, cwd=folder)
 
     run(str(binaries / "initdb"), "-A", "trust", "-U", "tester", "-D", str(data), "-E", "utf8")
-    options = f"-h '' -k {folder}"
-    run(str(binaries / "pg_ctl"), "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options, "start")
+    options = options or "-h ''"
+    run(
+        *(str(binaries / "pg_ctl"), "-w", "-D", str(data), "-l", str(folder / "log")),
+        *("-o", f"{options} -k {folder}", "start"),
+    )
     try:
-        server = Server(f"postgresql://tester@/postgres?host={folder}")
-        server.make_fast()
+        server = Server(
+            f"postgresql://tester@{address or ''}/postgres" + ("" if address else f"?host={folder}")
+        )
+        if fast:
+            server.make_fast()
         yield server
     finally:
         run(str(binaries / "pg_ctl"), "-w", "-m", "immediate", "-D", str(data), "stop")
