@@ -19,6 +19,11 @@ PARTS = {
     "drain": "tests.bench.flow",
     "full": "tests.bench.flow",
     "trickle": "tests.bench.flow",
+    "inflight": "tests.bench.crowd",
+    "scaleout": "tests.bench.crowd",
+    "growth": "tests.bench.growth",
+    "rest": "tests.bench.alone",
+    "llm": "tests.bench.alone",
     "console": "tests.bench.console",
 }
 """Where each part is: a function of its name that takes a Bench, else `main`, which takes arguments of its own."""
@@ -32,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     figures: list[Figure] = []
     with measured_server(chosen.dsn) as server:
         beside = Beside(chosen.shared, server, node=chosen.node, tell=tell) if chosen.shared else None
-        bench = Bench(server, chosen.repetitions, chosen.messages, dict(chosen.set), beside)
+        bench = Bench(server, chosen.repetitions, chosen.messages, dict(chosen.set), beside, chosen.sizes)
         about = machine(server.version)
         tell(about)
         failed = [part for part in chosen.parts or PARTS if not _run(part, bench, figures)]
@@ -74,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="a setting of the engine, e.g. turns_in_flight=512",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=lambda given: tuple(int(size) for size in given.split(",")),
+        default=Bench.sizes,
+        metavar="N,N",
+        help="messages of the pasts that growth compares (10000,200000; the goal is 10000,5000000)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything measured")
     return parser

@@ -24,7 +24,8 @@ class Bench:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the engine, besides its defaults."""
     beside: Beside | None = None
-    growth_sizes: tuple[int, ...] = (10_000, 200_000)
+    sizes: tuple[int, ...] = (10_000, 200_000)
+    """Messages of the pasts that `growth` compares."""
     raw: dict[str, Any] = field(default_factory=dict)
     """Everything measured, by part."""
     began: float = field(default_factory=time.monotonic)

@@ -31,29 +31,33 @@ class EngineRecord:
 
     sent: dict[int, float] = field(default_factory=dict)
     """By queue id: when the commit that recorded the send came back."""
-    gaps: list[float] = field(default_factory=list)
-    """Seconds by which the loop was late, sampled every 10 ms."""
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+    """Sampled every 10 ms: when, and by how many seconds the loop was late."""
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any setting of the person who measures."""
+    ours = (
+        "SWITCHBOARD_",
+        "UNIAPI_",
+        "ZAI_",
+        "TELEGRAM_",
+        "WHATSAPP_",
+        "WAHA_",
+        "EVOLUTION_",
+        "DATABASE_URL",
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {"PYTHONPATH": str(ROOT), "SWITCHBOARD_CONFIG": os.devnull}
 
 
 class EngineProcess:
     """The parent's side of it."""
 
     def __init__(self, dsn: str, **config: Any) -> None:
-        clean = (
-            "SWITCHBOARD_",
-            "UNIAPI_",
-            "ZAI_",
-            "TELEGRAM_",
-            "WHATSAPP_",
-            "WAHA_",
-            "EVOLUTION_",
-            "DATABASE_URL",
-        )
-        env = {name: value for name, value in os.environ.items() if not name.startswith(clean)}
-        env |= {"PYTHONPATH": str(ROOT), "SWITCHBOARD_CONFIG": os.devnull}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, json.dumps({"dsn": dsn, **config})],
-            env=env,
+            env=clean_environment(),
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,7 +78,9 @@ class EngineProcess:
         """End it and have its record."""
         out, _ = self._process.communicate(timeout=60)
         told = json.loads(out.splitlines()[-1])
-        return EngineRecord({int(k): v for k, v in told["sent"].items()}, told["gaps"])
+        return EngineRecord(
+            {int(k): v for k, v in told["sent"].items()}, [(at, gap) for at, gap in told["gaps"]]
+        )
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -105,7 +111,7 @@ async def sample_gaps(record: EngineRecord) -> None:
     while True:
         due = loop.time() + GAP_SECONDS
         await asyncio.sleep(GAP_SECONDS)
-        record.gaps.append(max(0.0, loop.time() - due))
+        record.gaps.append((time.time(), max(0.0, loop.time() - due)))
 
 
 async def serve(config: dict[str, Any], record: EngineRecord) -> None:

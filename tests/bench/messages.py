@@ -178,14 +178,7 @@ def drain(
 ) -> Passage:
     """A backlog of so many messages, from the first claim on."""
     with running(server, ground, config, engines) as run:
-        run.connection.execute(
-            "INSERT INTO et_messages (tenant_id, lead_id, channel, direction, text_content, raw_payload,"
-            " delivery_status) SELECT 1, n %% %s + 1, 'whatsapp', 'inbound', format(%s, n), %s, 'received'"
-            " FROM generate_series(1, %s) n",
-            [THREADS, INBOUND, json.dumps(RAW), messages],
-        )
-        run.connection.execute("ANALYZE")
-        run.connection.execute("CHECKPOINT")
+        plant_backlog(run.connection, messages)
         run.start()
         after = run.last_id()
         run.go()
@@ -198,6 +191,20 @@ def drain(
         passage = run.used(messages, 1.0)
         passage.seconds = max(run.finish(messages).sent.values()) - first
         return passage
+
+
+def plant_backlog(connection: psycopg.Connection[Any], messages: int) -> None:
+    """So many messages that nobody has answered yet."""
+    threads = connection.execute("SELECT count(*) FROM et_threads").fetchone()
+    assert threads is not None
+    connection.execute(
+        "INSERT INTO et_messages (tenant_id, lead_id, channel, direction, text_content, raw_payload,"
+        " delivery_status) SELECT 1, n %% %s + 1, 'whatsapp', 'inbound', format(%s, n), %s, 'received'"
+        " FROM generate_series(1, %s) n",
+        [threads[0], INBOUND, json.dumps(RAW), messages],
+    )
+    connection.execute("ANALYZE")
+    connection.execute("CHECKPOINT")
 
 
 def full(server: Measured, ground: Ground, config: dict[str, Any], messages: int) -> Passage:

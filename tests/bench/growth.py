@@ -1,0 +1,227 @@
+"""growth: every claim and every pane's query on a short past and on a long one; `--sizes 10000,5000000`.
+
+A claim is measured as the engine makes it, in a transaction that is rolled back. A pane is measured as the console
+reads it, through `engine.observe`, Python's part included. A little work is always open: messages that came, sends
+that are due, sends that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from engine.database.connection import Connection, Pool, connect, fetch, open_pool
+from tests.bench.bench import Bench
+from tests.bench.messages import percentile
+from tests.bench.past import plant
+from tests.bench.table import Figure
+
+RUNS = 40
+LENGTH = 20
+"""Messages of a conversation, however many there are."""
+WARM = 5
+SECONDS_EACH = 6.0
+RATIO = 1.2
+#: Milliseconds that no pane may take longer, whatever the past.
+LIMITS = {"overview": 30.0, "open messages": 30.0, "page of messages": 20.0}
+#: Below this, in milliseconds, a ratio is the clock's and not the plan's.
+NOISE_MS = 0.3
+
+
+class Look(NamedTuple):
+    """Something to measure."""
+
+    name: str
+    work: Callable[[Pool, Connection], Awaitable[Any]]
+    writes: bool = False
+    even: bool = True
+    """It looks at as many rows on a short past as on a long one, so that the two compare."""
+
+
+def growth(bench: Bench) -> list[Figure]:
+    """Milliseconds on the longest past, and against the shortest."""
+    taken: dict[str, dict[int, list[float]]] = {}
+    even = {look.name for look in looks(min(bench.sizes)) if look.even}
+    for size in bench.sizes:
+        name = bench.server.migrated_database()
+        try:
+            with psycopg.connect(bench.server.dsn(name), autocommit=True) as connection:
+                fill(bench, connection, size)
+            for look, times in asyncio.run(_measure(bench, bench.server.dsn(name), size)).items():
+                taken.setdefault(look, {})[size] = times
+        finally:
+            bench.server.drop(name)
+    short, long = min(bench.sizes), max(bench.sizes)
+    bench.note("growth", taken)
+    figures = []
+    for look, by_size in taken.items():
+        before, after = percentile(by_size[short], 50), percentile(by_size[long], 50)
+        figures.append(
+            Figure("growth", f"{look}, {long:,} messages", by_size[long], "ms", most=LIMITS.get(look))
+        )
+        if long > short and look in even:
+            goal = RATIO if after - before > NOISE_MS else None
+            figures.append(Figure("growth", f"{look}, of {short:,}", [after / before], "×", most=goal))
+    return figures
+
+
+def fill(bench: Bench, connection: psycopg.Connection[Any], size: int) -> None:
+    """A past of so many messages, and a little work of now."""
+    began = time.monotonic()
+    told = 0
+
+    def tell(rows: int) -> None:
+        nonlocal told
+        if rows - told >= 1_000_000 or rows >= size:
+            told = rows
+            bench.tell(f"growth: {rows:,} of {size:,} messages planted")
+
+    plant(connection, size, threads=max(500, size // LENGTH), tell=tell)
+    open_work(connection)
+    connection.execute("VACUUM ANALYZE")
+    connection.execute("CHECKPOINT")
+    size_mib = connection.execute("SELECT pg_database_size(current_database()) / 2^20").fetchone()
+    assert size_mib is not None
+    bench.tell(
+        f"growth: {size:,} messages are {size_mib[0]:,.0f} MiB, made in {time.monotonic() - began:.0f} s"
+    )
+
+
+def open_work(connection: psycopg.Connection[Any]) -> None:
+    """100 messages that came, 100 sends due, 20 to retry, 5 unknown, 50 conversations of a person."""
+    connection.execute(
+        "INSERT INTO et_platform_settings (key, value) VALUES ('quiet_window', '{\"seconds\": 0}')"
+    )
+    connection.execute(
+        "INSERT INTO et_messages (tenant_id, lead_id, channel, direction, text_content, delivery_status)"
+        " SELECT 1, n, 'whatsapp', 'inbound', 'Are you open on day ' || n || '?', 'received'"
+        " FROM generate_series(1, 100) n"
+    )
+    connection.execute(
+        """WITH said AS (
+               INSERT INTO et_messages (tenant_id, lead_id, thread_id, channel, direction, author, text_content,
+                      delivery_status)
+               SELECT 1, n, n, 'whatsapp', 'outbound', 'human', 'a reply', CASE WHEN n <= 300 THEN 'queued'
+                      WHEN n <= 320 THEN 'retry_scheduled' ELSE 'failed' END FROM generate_series(201, 325) n
+            RETURNING id, thread_id, delivery_status)
+           INSERT INTO et_outbound_queue (message_id, tenant_id, thread_id, channel, author, status, outcome,
+                  next_attempt_at, finished_at)
+           SELECT id, 1, thread_id, 'whatsapp', 'human', delivery_status,
+                  CASE delivery_status WHEN 'failed' THEN 'unknown' END,
+                  now() + CASE delivery_status WHEN 'retry_scheduled' THEN interval '1 hour' ELSE '0' END,
+                  CASE delivery_status WHEN 'failed' THEN now() END FROM said"""
+    )
+    connection.execute(
+        "UPDATE et_threads SET owner = 'human', operator = 'anna', owner_since = now() - id * interval '1 minute',"
+        " epoch = 1 WHERE id BETWEEN 401 AND 450"
+    )
+
+
+async def _measure(bench: Bench, dsn: str, size: int) -> dict[str, list[float]]:
+    pool = open_pool(dsn, size=2)
+    await pool.open(wait=True)
+    found: dict[str, list[float]] = {}
+    try:
+        async with await connect(dsn) as connection:
+            for look in looks(size):
+                found[look.name] = times = await _time(look, pool, connection)
+                bench.tell(
+                    f"growth, {size:,}: {look.name} p50 {percentile(times, 50):.2f} ms, max {max(times):.2f} ms"
+                )
+    finally:
+        await pool.close()
+    return found
+
+
+async def _time(look: Look, pool: Pool, connection: Connection) -> list[float]:
+    """Milliseconds a run, those of the first few left out."""
+    times: list[float] = []
+    until = time.monotonic() + SECONDS_EACH
+    for number in range(RUNS + WARM):
+        if look.writes:
+            await connection.execute("BEGIN")
+        began = time.perf_counter()
+        await look.work(pool, connection)
+        took = (time.perf_counter() - began) * 1000
+        if look.writes:
+            await connection.execute("ROLLBACK")
+        if number >= WARM or time.monotonic() > until:
+            times.append(took)
+        if time.monotonic() > until and len(times) >= 3:
+            break
+    return times
+
+
+def looks(size: int) -> list[Look]:
+    """What is measured on a database of so many messages."""
+    from engine.inbound import claims
+    from engine.observe import explain, inbox, journal, outbound, timeline, usage, views
+    from engine.observe.health import system_health
+    from engine.observe.search import parse_search
+    from engine.observe.spending import spending
+    from engine.outbound import queue
+
+    middle, last_day = size // 4 * 2 + 1, datetime.now(UTC)
+    arrivals = usage.Arrivals()
+
+    async def claim(pool: Pool, c: Connection) -> None:
+        assert await claims.claim_turns(c, engine="e", threads=50, lease_seconds=60, burst=1)
+
+    async def claim_send(pool: Pool, c: Connection) -> None:
+        assert await queue.claim_sends(c, engine="e", sends=32, lease_seconds=60, paused=[])
+
+    async def overview(pool: Pool, c: Connection) -> None:
+        nonlocal arrivals
+        async with pool.connection() as own:
+            await views.read_trips(own, 40)
+            await usage.read_today(own, None)
+            arrivals = arrivals.with_newer(await usage.read_arrivals(own, arrivals.newest), 61)
+
+    async def message(pool: Pool, c: Connection) -> None:
+        assert await views.message_detail(pool, middle)
+        assert await timeline.turn_timeline(pool, middle)
+
+    async def open_journal(pool: Pool, c: Connection) -> None:
+        await journal.Journal(None).renew(pool)
+
+    async def idle(pool: Pool, c: Connection) -> None:
+        for name in ("next_due", "next_send"):
+            await fetch(c, name)
+
+    return [
+        Look("claim of 50 turns", claim, writes=True),
+        Look("claim of 32 sends", claim_send, writes=True),
+        Look("when the next is due", idle),
+        Look("rescue of turns", lambda p, c: claims.rescue_turns(c, max_attempts=5), writes=True),
+        Look("rescue of sends", lambda p, c: queue.rescue_sends(c), writes=True),
+        Look("sweep of mailboxes", lambda p, c: claims.sweep_mailboxes(c), writes=True),
+        Look("overview", overview),
+        Look("system health", lambda p, c: system_health(p)),
+        Look("open messages", lambda p, c: views.page_before(p, parse_search(""))),
+        Look("page of messages", lambda p, c: views.page_before(p, parse_search(""), middle)),
+        Look(
+            "page of errors",
+            lambda p, c: views.page_before(p, parse_search("status:error"), middle),
+            even=False,
+        ),
+        Look("page of a thread", lambda p, c: views.page_before(p, parse_search("thread:77"))),
+        Look(
+            "page of a rare text",
+            lambda p, c: views.page_before(p, parse_search("no such words")),
+            even=False,
+        ),
+        Look("one message", message),
+        Look("why no reply", lambda p, c: explain.why_no_reply(p, middle)),
+        Look("inbox", lambda p, c: inbox.inbox(p, inbox.ThreadSearch(), chosen=77)),
+        Look("inbox search", lambda p, c: inbox.inbox(p, inbox.ThreadSearch(text="nobody"))),
+        Look("outbound", lambda p, c: outbound.outbound(p, outbound.SendSearch())),
+        Look("outbound, sent", lambda p, c: outbound.outbound(p, outbound.SendSearch(groups=("sent",)))),
+        Look("usage of 30 days", lambda p, c: spending(p, last_day, 30)),
+        Look("usage of today", lambda p, c: spending(p, last_day, 1)),
+        Look("journal", open_journal),
+    ]
