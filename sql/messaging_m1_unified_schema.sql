@@ -224,6 +224,9 @@ BEGIN
     END LOOP;
 END $$;
 
+-- step: an index that et_outbound_queue_failures has replaced
+DROP INDEX IF EXISTS et_outbound_queue_failed;
+
 -- step: threads are one per lead, channel and account
 CREATE UNIQUE INDEX IF NOT EXISTS et_threads_lead ON et_threads (tenant_id, lead_id, channel, account)
     WHERE lead_id IS NOT NULL;

@@ -46,7 +46,8 @@ class QueueState(BaseModel):
     of a person in which the customer has the last word."""
     more: bool = False
     oldest_age_seconds: float | None = None
-    """None when there is none. Where `more` is set, the oldest of those counted."""
+    """None when there is none, or nobody knows. Where `more` is set, the oldest of those counted, but of
+    `inbound_error` the oldest of all."""
 
 
 class DatabaseState(BaseModel):

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         bench = Bench(server, chosen.repetitions, chosen.messages, dict(chosen.set), beside, chosen.sizes)
         about = machine(server.version)
         tell(about)
-        failed = [part for part in chosen.parts or PARTS if not _run(part, bench, figures)]
+        parts = chosen.parts or [part for part in PARTS if find_spec(PARTS[part])]
+        failed = [part for part in parts if not _run(part, bench, figures)]
         settings = ", ".join(f"{name}={value}" for name, value in chosen.set) or "the defaults, without HTTP"
         told = f"{about}\nEngine settings: {settings}. Medians of {bench.repetitions}.\n\n{table(figures)}\n"
     sys.stdout.write(told)
