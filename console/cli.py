@@ -26,6 +26,7 @@ from console.command import (
     usage,
 )
 from console.plain import say
+from console.upkeep_cli import upkeep
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
 
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 
 app.add_typer(acts)
+app.add_typer(upkeep)
 
 
 def main() -> NoReturn:

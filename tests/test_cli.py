@@ -28,6 +28,7 @@ SWITCHBOARD = str(Path(sys.executable).with_name("switchboard"))
 COMMANDS = (
     *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
     *("replay", "takeover", "release", "explain", "export", "service"),
+    *("backup", "restore"),
 )
 SECRET = "correct-horse-battery"
 

@@ -5,6 +5,7 @@ Opening proves that it answers, so that everything after it may take a database 
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -46,6 +47,16 @@ class Database:
     def embedded(self) -> bool:
         """Whether the server is ours, and stops with the last process that uses it."""
         return self._embedded is not None
+
+    @property
+    def programs(self) -> Path | None:
+        """The folder of the embedded server's pg_dump and pg_restore."""
+        return None if self._embedded is None else self._embedded.binaries
+
+    @property
+    def data_dir(self) -> Path | None:
+        """The folder that the embedded server's data are in."""
+        return None if self._embedded is None else self._embedded.data_dir
 
     def close(self) -> None:
         """Let go of it. May be called twice."""

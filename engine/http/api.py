@@ -1,4 +1,4 @@
-"""Health over HTTP: `/api/v1/ready` for anyone, `/api/v1/platform/system-health` for the administrator."""
+"""Health over HTTP: `/api/v1/ready` for anyone; system-health and `/metrics` for the holder of the admin token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
+import psycopg
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -21,10 +22,13 @@ from engine.http.server import HttpServer as HttpServer
 from engine.http.server import serve_http as serve_http
 from engine.model import EngineSnapshot
 from engine.observe.health import SystemHealth, readiness, system_health
+from engine.observe.usage import Today, today
 from engine.settings import Settings
 
 READY_SECONDS = 1.0
 """How long an answer about readiness is good for: nobody can make the database work by asking often."""
+
+USAGE_SECONDS = 3.0
 
 
 class Ready(BaseModel):
@@ -80,7 +84,25 @@ def build_api(
     async def platform_system_health() -> SystemHealth:
         return await system_health(pool, local=snapshot())
 
+    @app.get("/metrics", dependencies=[administrator])
+    async def metrics() -> Response:
+        from engine.http.metrics import CONTENT_TYPE, exposition
+
+        mine = snapshot()
+        health = await system_health(pool, local=mine)
+        usage = await _usage_of_today(pool, settings) if health.schema_compatibility else None
+        return Response(exposition(health, usage, mine), media_type=CONTENT_TYPE)
+
     return app
+
+
+async def _usage_of_today(pool: Pool, settings: Settings) -> Today | None:
+    """None when the database does not say; whoever scrapes sees the blockers instead."""
+    try:
+        async with asyncio.timeout(USAGE_SECONDS):
+            return await today(pool, settings.daily_budget_usd)
+    except (psycopg.Error, TimeoutError, OSError):
+        return None
 
 
 def _bearer(token: str) -> Callable[[str | None], None]:

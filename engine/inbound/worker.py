@@ -237,6 +237,7 @@ class InboundWorker:
 
     def _count(self, claim: Claim, result: TurnResult, done: Completed) -> None:
         snapshot = self._snapshot
+        _tell(claim, result, done)
         match done.result:
             case TurnOutcome.REPLIED:
                 snapshot.replied += 1
@@ -306,3 +307,22 @@ class InboundWorker:
                     connection, engine=self._engine, claims=list(left.values())
                 )
             log.info("turns.released", turns=released)
+
+
+def _tell(claim: Claim, result: TurnResult, done: Completed) -> None:
+    """A line for each turn, at DEBUG: the names are OpenTelemetry's attributes of generative AI."""
+    trace, usage = result.trace, result.usage
+    log.debug(
+        "turn.finished",
+        message_id=claim.head_id,
+        thread_id=claim.thread_id,
+        outcome=done.result,
+        reason=result.reason,
+        **{
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": trace.provider if trace else None,
+            "gen_ai.request.model": trace.model if trace else None,
+            "gen_ai.usage.input_tokens": usage.prompt_tokens,
+            "gen_ai.usage.output_tokens": usage.completion_tokens,
+        },
+    )

@@ -1,0 +1,33 @@
+"""What the commands of upkeep print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.operator.backup import BackedUp, Restored
+
+
+def backup_lines(done: BackedUp) -> Iterator[str]:
+    """How much, and whether it is proven."""
+    manifest = done.manifest
+    yield (
+        f"{manifest.rows} rows of {len(manifest.tables)} tables in {done.file} "
+        f"({done.bytes / 1e6:.1f} MB, {done.seconds:.1f} s)"
+    )
+    yield "Restored beside the database and compared: identical" if done.verified else "Not verified"
+
+
+def restore_lines(done: Restored) -> Iterator[str]:
+    """What is there now, and what waits for a person."""
+    manifest = done.manifest
+    yield (
+        f"{manifest.rows} rows of {len(manifest.tables)} tables from {manifest.made_at:%Y-%m-%d %H:%M} UTC, "
+        f"identical to the backup ({done.seconds:.1f} s)"
+    )
+    if done.unconfirmed_sends:
+        yield f"! {done.unconfirmed_sends} sends were open then and may have left since: decide in Outbound"
+    if done.waiting:
+        yield f"! {done.waiting} messages were unanswered then and may have been answered since: look at them first"
+    yield "! The AI is paused: resume it on the console's Overview (k)"
