@@ -147,6 +147,10 @@ def _entries(host: Host) -> str | None:
     return None if host.subject("entries") is not None else "Nothing is listed."
 
 
+def _in_earnest(host: Host) -> str | None:
+    return None if host.app.demo is None else "The demonstration has stand-ins for all of them."
+
+
 def _conversation(host: Host) -> str | None:
     return None if host.subject("thread") is not None else "No conversation is chosen."
 
@@ -284,6 +288,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.mode", "M", "Mode", "Have this agent reply by itself, or only draft.", "settings",
            mutates=True, when=chosen("agent"), footer=False),
     Action("settings.new", "n", "New", "Add a canned reply.", "settings", mutates=True, when=connected),
+    Action("settings.set_up", "s", "Set up", "Connect a language model or a channel; tested before it is kept.",
+           "settings", mutates=True, when=_in_earnest),
     Action("settings.delete", "x", "Delete", "Remove this canned reply.", "settings", mutates=True,
            when=chosen("canned reply"), footer=False),
     # Outbound

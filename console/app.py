@@ -111,6 +111,18 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         self.pulse()
         for screen in self.screen_stack:
             screen.post_message(events.ScreenResume())
+        self.first_set_up()
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def first_set_up(self) -> None:
+        """A fresh installation is asked for a language model and a channel."""
+        session = self.session
+        if not session.with_engine or session.read_only or self.demo is not None:
+            return
+        from console.screens.setup import SetupMenu, is_fresh
+
+        if await is_fresh(session):
+            await self.push_screen_wait(SetupMenu(first=True))
 
     def _phase_changed(self) -> None:
         session = self.session

@@ -26,6 +26,7 @@ from console.command import (
     usage,
 )
 from console.plain import say
+from console.setup_cli import setups
 from console.upkeep_cli import upkeep
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
@@ -47,6 +48,7 @@ app = typer.Typer(
 
 app.add_typer(acts)
 app.add_typer(upkeep)
+app.add_typer(setups)
 
 
 def main() -> NoReturn:

@@ -117,15 +117,21 @@ class Session:
         return await done
 
     def _read_settings(self) -> None:
-        from engine.observe.logs import configure_logging
         from engine.operator.audit import Operator
         from engine.settings import config_file
 
         self.settings = self.load()
-        log_file = self.settings.data_dir / "console.log"
-        self.journal = configure_logging(self.settings, file=log_file, quiet=True)
+        self._configure_logging()
         self.preferences = Preferences.read(config_file())
         self.operator = Operator.current(read_only=self.read_only)
+
+    def _configure_logging(self) -> None:
+        """Also after a change: new secrets are to be kept out of the log, too."""
+        from engine.observe.logs import configure_logging
+
+        assert self.settings is not None
+        log_file = self.settings.data_dir / "console.log"
+        self.journal = configure_logging(self.settings, file=log_file, quiet=True, ring=self.journal)
 
     def _open_database(self) -> None:
         from engine.observe.feed import Database, Feed
@@ -144,6 +150,20 @@ class Session:
         self.engine.start()
         if not self.engine.wait_ready(START_SECONDS):
             raise TimeoutError(f"the engine has not started within {START_SECONDS:.0f} s")
+
+    async def restart_engine(self) -> str | None:
+        """Have the engine in this console, if there is one, take up changed settings; returns what went wrong."""
+        return await self._in_thread("restarting the engine", self._restart_engine)
+
+    def _restart_engine(self) -> None:
+        self.settings = self.load()
+        self._configure_logging()
+        with self._closing:
+            if self.engine is None or self._database is None:
+                return
+            self.engine.stop(DRAIN_SECONDS + 1)
+            self.engine = None
+        self._start_engine()
 
     async def close_feed(self) -> None:
         """Let go of the console's own connections."""

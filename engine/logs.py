@@ -247,13 +247,15 @@ class _File(RotatingFileHandler):
         """As for a stream."""
 
 
-def configure_logging(settings: Settings, *, file: Path | None = None, quiet: bool = False) -> LogRing:
+def configure_logging(
+    settings: Settings, *, file: Path | None = None, quiet: bool = False, ring: LogRing | None = None
+) -> LogRing:
     """Routes all logging of this process; calling it again replaces the former routing.
 
     Lines go to stderr, or to `file` when one is given; with `quiet` and no file, nowhere (the console
-    owns the terminal). The ring holds the last events in any case.
+    owns the terminal). The ring holds the last events in any case; an earlier one may be kept on.
     """
-    ring = LogRing()
+    ring = ring or LogRing()
 
     def keep(_logger: Any, _method: str, event: EventDict) -> EventDict:
         ring.append(event)

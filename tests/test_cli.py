@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from engine.demo.far_end import FarEnd
 from tests.support.addresses import url
+from tests.support.far_ends import telegram
 from tests.support.postgres import Server, system_binaries, system_server
 
 SWITCHBOARD = str(Path(sys.executable).with_name("switchboard"))
@@ -29,6 +30,7 @@ COMMANDS = (
     *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
     *("replay", "takeover", "release", "explain", "export", "service"),
     *("backup", "restore"),
+    "setup",
 )
 SECRET = "correct-horse-battery"
 
@@ -47,13 +49,13 @@ class Shell:
         }
 
     def __call__(
-        self, *arguments: str, timeout: float = 60, **environment: str
+        self, *arguments: str, timeout: float = 60, typed: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [SWITCHBOARD, *arguments],
             cwd=self.folder,
             env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -465,3 +467,27 @@ def test_without_a_url_the_embedded_database_is_used(shell: Shell) -> None:
     health = parsed(shell("status", "--json"))
     assert health["schema_compatibility"]["compatible"]
     assert str(shell.folder) in health["database"]["where"]
+
+
+def test_setup_reads_answers_from_standard_input_tries_and_keeps_them(shell: Shell) -> None:
+    with telegram.TelegramService() as bot:
+        file = shell.folder / ".config" / "switchboard" / "switchboard.toml"
+        listed = shell("setup")
+        assert (listed.returncode, "○ telegram" in listed.stdout) == (0, True)
+        answers = f"bot_token={telegram.TOKEN}\napi_base={bot.base_url}\n"
+        wrong = shell("setup", "telegram", typed=answers.replace("123456:", "9:"))
+        assert wrong.returncode == 1
+        assert "→" in wrong.stdout
+        assert "Nothing was kept" in wrong.stdout
+        assert not file.exists()
+        kept = shell("setup", "telegram", typed=answers)
+        assert kept.returncode == 0, kept.stderr
+        assert "@shop_bot" in kept.stdout
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert telegram.TOKEN in file.read_text()
+        assert telegram.TOKEN not in kept.stdout + kept.stderr + wrong.stdout + wrong.stderr
+        assert "✓ telegram" in shell("setup").stdout
+    down = shell("setup", "telegram", "--yes", typed=answers)
+    assert down.returncode == 1, "kept, but it does not work"
+    for part, given in (("pigeon", ""), ("waha", "key"), ("telegram", "bot_token=x")):
+        assert shell("setup", part, typed=given).returncode in (1, 2)

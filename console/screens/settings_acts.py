@@ -114,6 +114,13 @@ class SettingsActs(SettingsBase):
             if made is not None:
                 self.say(f"Version {made} is in force.")
 
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_set_up(self) -> None:
+        """Connect a language model or a channel."""
+        from console.screens.setup import SetupMenu
+
+        await self.app.push_screen_wait(SetupMenu())
+
     async def _edit_cap(self, tenant_id: int) -> None:
         from engine.operator.configuration import check_setting
         from engine.operator.tenants import update_tenant

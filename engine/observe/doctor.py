@@ -108,7 +108,7 @@ async def _database(settings: Settings) -> AsyncIterator[tuple[Database, Connect
 
 async def _providers(router: Router) -> list[Check]:
     """One short question to each provider with a key; only an answer proves key, account and model."""
-    checks = await asyncio.gather(*(_provider(router, component) for component in router.health()))
+    checks = await asyncio.gather(*(provider_check(router, component) for component in router.health()))
     if any(check.state == "ok" for check in checks):
         for check in checks:
             if check.state == "fail":
@@ -116,7 +116,7 @@ async def _providers(router: Router) -> list[Check]:
     return list(checks)
 
 
-async def _provider(router: Router, component: ComponentHealth) -> Check:
+async def provider_check(router: Router, component: ComponentHealth) -> Check:
     provider = component.name
     name = f"{provider.upper()}_API_KEY"
     if component.state == "unconfigured":
@@ -154,7 +154,7 @@ async def _channels(settings: Settings) -> list[Check]:
         found = await asyncio.gather(*(channel.health() for channel in registry))
     finally:
         await registry.aclose()
-    checks = [_component(health, health.blocker.remedy if health.blocker else LOOK) for health in found]
+    checks = [component_check(health, health.blocker.remedy if health.blocker else LOOK) for health in found]
     if not any(accounts for _, accounts in settings.channels):
         what = "none is connected but the simulator: TELEGRAM_BOT_TOKEN is the quickest start (see README)"
         checks.append(Check(name="channels", state="skip", what=what))
@@ -179,7 +179,7 @@ def _webhooks(settings: Settings) -> list[Check]:
     return [Check(name="webhooks", state="ok", what=one_line(what))]
 
 
-def _component(component: ComponentHealth, remedy: str) -> Check:
+def component_check(component: ComponentHealth, remedy: str) -> Check:
     states: dict[str, State] = {"up": "ok", "degraded": "warn", "unknown": "warn", "down": "fail"}
     state = states.get(component.state, "fail")
     blocker = component.blocker

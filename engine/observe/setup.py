@@ -116,3 +116,10 @@ async def version(pool: Pool, agent_id: int, number: int) -> Version | None:
     async with pool.connection() as connection:
         found = await fetch(connection, "agent_version", agent_id, number)
     return Version(**found[0]) if found else None
+
+
+async def has_messages(pool: Pool) -> bool:
+    """Whether anybody has ever written. Raises psycopg.Error."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute("SELECT FROM et_messages LIMIT 1")
+        return await cursor.fetchone() is not None
