@@ -28,6 +28,7 @@ from console.command import (
 from console.plain import say
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
+from console.what_if_cli import what_ifs
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
 
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(acts)
 app.add_typer(upkeep)
 app.add_typer(setups)
+app.add_typer(what_ifs)
 
 
 def main() -> NoReturn:

@@ -497,3 +497,33 @@ def test_an_unreachable_or_unready_database_is_told(
     for table in ("et_audit_log", "et_threads", "et_messages"):
         rows.execute(f"DROP TABLE {table} CASCADE".encode())
     assert_one_line(attached(*command), 1, "switchboard migrate")
+
+
+def test_a_what_if_asks_runs_and_is_told_again(
+    tmp_path: Path, dsn: str, rows: Connection, plant: Planter
+) -> None:
+    with FarEnd(reply=lambda _: "We open at ten.") as far:
+        shell = Shell(tmp_path, DATABASE_URL=url(dsn), UNIAPI_API_KEY="key", UNIAPI_BASE_URL=far.uniapi_url)
+        messages = [failed(plant) for _ in range(3)]
+        words = ["what-if", "--agent", "1", "--version", "1", "--filter", "status:error"]
+        asked = shell(*words)
+        assert asked.returncode == 2
+        assert "3 messages, the cost cannot be estimated" in asked.stderr
+        assert far.uniapi.total == 0
+
+        done = shell(*words, "--yes", "--format", "json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert sorted(result["message_id"] for result in told["results"]) == messages
+        assert {result["new"]["text"] for result in told["results"]} == {"We open at ten."}
+        assert (told["what_if"]["state"], told["summary"]["verdicts"]["new"]) == ("done", 3)
+
+        again = shell("what-if", "--show", "1", "--format", "csv")
+        assert [row["verdict"] for row in csv.DictReader(io.StringIO(again.stdout))] == ["new"] * 3
+        assert "v1  3 of 3" in shell("what-if", "--list").stdout
+        assert far.uniapi.total == 3
+    assert rows.execute("SELECT count(*) AS n FROM et_outbound_queue").fetchone() == {"n": 0}
+    assert shell("what-if", "--agent", "1").returncode == 2
+    refused = shell("what-if", "--agent", "1", "--version", "9", "--filter", "status:error", "--yes")
+    assert refused.returncode == 1
+    assert "Version 9 of agent 1 does not exist." in refused.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -19,7 +19,7 @@ from console.widgets.quiet import Quiet
 from console.words import BAD, GOOD, MUTED, STRONG, WARN, span, usd
 
 if TYPE_CHECKING:
-    from engine.operator.dry_run import DryRun, TurnSide
+    from engine.operator.dry_run import DryRun, TurnSide, WordChange
 
 NAME, VALUE = 12, 30
 
@@ -53,7 +53,7 @@ class DryRunDialog(Dialog[None]):
         """Ask, and show both."""
         run = await self._run_it()
         self.query_one("#compared", Lines).show(compared(run))
-        old, new = texts(run)
+        old, new = texts(run.old.text if run.old else None, run.new.text, run.words)
         self.query_one("#old", Quiet).show(Content.assemble(("Then", STRONG), "\n", old))
         self.query_one("#new", Quiet).show(Content.assemble(("Now", STRONG), "\n", new))
 
@@ -102,12 +102,12 @@ def _row(name: str, then: Content, now: Content) -> Content:
     return Content.assemble((name.ljust(NAME), MUTED), fit(then, VALUE), "  ", fit(now, VALUE + 8), "  ")
 
 
-def texts(run: DryRun) -> tuple[Content, Content]:
+def texts(old_text: str | None, new_text: str | None, words: Sequence[WordChange]) -> tuple[Content, Content]:
     """Both texts, with the words struck that went and those marked that came."""
-    if run.old is None or not run.old.text:
-        return Content.styled("(no text)", MUTED), foreign(run.new.text or "(no text)")
+    if not old_text:
+        return Content.styled("(no text)", MUTED), foreign(new_text or "(no text)")
     old, new = Content(""), Content("")
-    for change in run.words:
+    for change in words:
         if change.op == "equal":
             old, new = old + foreign(change.old), new + foreign(change.new)
         else:

@@ -346,6 +346,15 @@ class MessagesScreen(AreaScreen):
 
         await self.app.push_screen_wait(DryRunDialog(message_id, run))
 
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_what_if(self) -> None:
+        """A version of an agent over what the filter shows."""
+        from console.screens.what_if_start import ask_version, start
+
+        asked = await ask_version(self)
+        if asked is not None:
+            await start(self, *asked, self._search.words() if self._search else "status:answered")
+
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_take_over(self) -> None:
         from console.jumping import open_thread

@@ -15,6 +15,7 @@ from console.screens.settings_acts import SettingsActs
 from console.screens.settings_details import detail_lines
 from console.screens.settings_rows import SettingsView, index_lines
 from console.screens.settings_versions import SettingsVersions
+from console.screens.settings_what_if import SettingsWhatIf
 from console.screens.settings_words import ROUTING
 from console.widgets.index import Index
 from console.widgets.lines import Lines
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 CHANGES = 30
 
 
-class SettingsScreen(SettingsActs, SettingsVersions):
+class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
     """The Settings area."""
 
     AREA = "settings"

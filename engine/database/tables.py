@@ -355,6 +355,42 @@ turns = _table(
     Index("et_turns_notable", "id", postgresql_where=text("outcome <> 'replied'")),
 )
 
+what_ifs = _table(
+    "et_what_ifs",
+    _id(),
+    Column("agent_id", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    _text("filter", ""),  # as it was typed
+    _text("state", "running"),  # running, paused, cancelled, done
+    _text("note"),  # why it paused
+    _count("total"),
+    _usd("estimate_usd"),
+    _text("started_by", null=False),
+    _now("created_at"),
+    _at("finished_at"),
+    Index("et_what_ifs_agent", "agent_id", "id"),
+)
+
+what_if_items = _table(
+    "et_what_if_items",
+    Column("what_if_id", BigInteger, ForeignKey("et_what_ifs.id"), nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("turn_id", BigInteger),  # the dry run
+    Column("old_turn_id", BigInteger),  # what it is compared with
+    _text("outcome"),
+    _text("problem"),  # why there was no run
+    _token("claim_token"),
+    _at("lease_until"),
+    PrimaryKeyConstraint("what_if_id", "message_id"),
+    Index(
+        "et_what_if_items_waiting",
+        "what_if_id",
+        "message_id",
+        postgresql_where=text("outcome IS NULL AND problem IS NULL"),
+    ),
+    hot=True,
+)
+
 usage_hourly = _table(
     "et_usage_hourly",
     Column("hour", DateTime(timezone=True), nullable=False),
@@ -441,6 +477,7 @@ audit_log = _table(
     _json("before"),
     _json("after"),
     _text("note"),
+    Index("et_audit_log_subject", "subject", "id"),
 )
 
 intake_quarantine = _table(

@@ -43,6 +43,10 @@ class Rehearsed:
     """The further columns of `et_turns`: provider, model, attempts, verdicts, context, tokens, cost, times."""
 
 
+class OutOfMoney(Refused):
+    """Today's budget is spent."""
+
+
 class Runner(Protocol):
     """Whatever can rehearse a turn."""
 
@@ -54,6 +58,8 @@ class Runner(Protocol):
 class Variant:
     """What to try in place of what is in force."""
 
+    agent_id: int | None = None
+    """The agent that answers; None is the one that answers such messages today."""
     version: int | None = None
     """A version of the agent; None is the active one."""
     prompt: str | None = None
@@ -63,7 +69,11 @@ class Variant:
     @property
     def differs(self) -> list[str]:
         """Names of what is replaced."""
-        given = {"version": self.version is not None, "prompt": self.prompt is not None}
+        given = {
+            "agent": self.agent_id is not None,
+            "version": self.version is not None,
+            "prompt": self.prompt is not None,
+        }
         return [name for name, differs in {**given, "routing": self.routing is not KEEP}.items() if differs]
 
 
@@ -105,15 +115,13 @@ class Rehearsal:
     async def run(self, message_id: int) -> Rehearsed:
         """Rehearse the turn of an inbound message.
 
-        Raises NotFound, and Refused when the tenant's money for today is spent.
+        Raises NotFound, and OutOfMoney when the tenant's money for today is spent.
         """
         from engine.runtime.agent_runtime import record
 
         claim = await self._load(message_id)
         await self._check_budget(claim.tenant_id)
-        agent = self._resolver.agent_of(claim)
-        if agent is not None:
-            agent = await self._vary(agent)
+        agent = await self._agent(claim)
         request = self._resolver.request(claim, agent, reserve=False)
         result = await self._runtime.run_turn(request)
         recorded = record(result)
@@ -161,7 +169,22 @@ class Rehearsal:
                 claim.thread_id,
                 claim.head_id,
             )
-        return replace(claim, messages=tuple(NewMessage(**row) for row in burst))
+        # What came after the message counts as little as what was said after it.
+        newest = max(row["created_at"] for row in burst)
+        ended, out = claim.human_until, loaded[0]["opted_out_at"]
+        return replace(
+            claim,
+            messages=tuple(NewMessage(**row) for row in burst),
+            human_until=ended if ended is not None and ended <= newest else None,
+            opted_out=out is not None and out <= newest,
+        )
+
+    async def _agent(self, claim: Claim) -> Any:
+        if self._variant.agent_id is None:
+            agent = self._resolver.agent_of(claim)
+        else:
+            agent = self._directory.agents.get(self._variant.agent_id)
+        return None if agent is None else await self._vary(agent)
 
     async def _vary(self, agent: Any) -> Any:
         variant = self._variant
@@ -194,7 +217,7 @@ class Rehearsal:
                 )
             )[0]["usd"]
         if spent >= cap:
-            raise Refused(
+            raise OutOfMoney(
                 f"Today's budget of {cap} USD is used up ({spent:.4f} USD spent).",
                 "Raise the budget, or try tomorrow.",
             )

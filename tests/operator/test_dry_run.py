@@ -12,14 +12,12 @@ from typing import Any
 import pytest
 
 from engine.demo.far_end import FarEnd
-from engine.model import SwitchboardError, TurnOutcome
-from engine.operator import dry_run as module
+from engine.model import TurnOutcome
 from engine.operator.agent_versions import new_agent_version
 from engine.operator.audit import NotFound, ReadOnly, Refused
 from engine.operator.configuration import set_setting
-from engine.operator.dry_run import compare_words, dry_run, estimate, what_if
+from engine.operator.dry_run import compare_words, dry_run
 from engine.operator.rehearsal import Rehearsed, Variant, rehearsal
-from engine.operator.replay import MessageFilter
 from engine.settings import Settings, load_settings
 from tests.operator.world import ANNA, GUEST, World
 
@@ -114,34 +112,7 @@ async def test_a_guest_spends_no_money(w: World) -> None:
     message_id, runner = await w.insert(), Script()
     with pytest.raises(ReadOnly):
         await dry_run(w.pool, GUEST, runner, message_id)
-    with pytest.raises(ReadOnly):
-        await what_if(w.pool, GUEST, runner, [message_id])
     assert runner.ran == []
-
-
-async def test_what_if_runs_a_few_at_once_and_tells_what_failed(w: World) -> None:
-    messages = [await w.insert(sender=f"c{n}") for n in range(9)]
-    runner = Script()
-    heard: list[tuple[int, int]] = []
-    told = await what_if(w.pool, ANNA, runner, messages, progress=lambda done, of: heard.append((done, of)))
-    assert [run.message_id for run in told.runs] == messages
-    assert runner.most_at_once == module.AT_ONCE
-    assert heard == [(n, 9) for n in range(1, 10)]
-    assert (told.changed, told.cost_usd) == (9, Decimal("0.0108"))
-    failing = Script(error=SwitchboardError("No money.", "Pay."))
-    told = await what_if(w.pool, ANNA, failing, messages[:2])
-    assert told.failed == dict.fromkeys(messages[:2], "No money. Pay.")
-
-
-async def test_a_what_if_is_estimated_from_what_the_turns_cost(w: World) -> None:
-    nothing = await estimate(w.pool, MessageFilter())
-    assert (nothing.messages, nothing.usd) == (0, None)
-    for sender in ("a", "b"):
-        await w.answered(sender=sender)
-    await w.insert(sender="c")
-    await w.query("UPDATE et_turns SET cost_usd = 0.001 * id")
-    told = await estimate(w.pool, MessageFilter())
-    assert (told.messages, told.known, told.usd) == (3, 2, Decimal("0.0045"))
 
 
 def test_words_are_compared_word_by_word() -> None:

@@ -14,13 +14,14 @@ from engine.demo.far_end import FarEnd
 from engine.model import OutboundStatus
 from engine.observe.explain import why_no_reply
 from engine.observe.timeline import turn_timeline
-from engine.operator.dry_run import dry_run, estimate
+from engine.operator.dry_run import dry_run
 from engine.operator.outbound import SendFilter, act_on_matching
 from engine.operator.phone import take_over_from_phone
 from engine.operator.rehearsal import rehearsal
-from engine.operator.replay import MessageFilter, ReplayFilter, requeue_filter
+from engine.operator.replay import MessageFilter, ReplayFilter, matching, requeue_filter
 from engine.operator.reply import accept_draft, send_reply
 from engine.operator.takeover import release, take_over
+from engine.operator.what_if import estimate
 from engine.settings import load_settings
 from tests.operator.world import ANNA, World, world
 from tests.support.postgres import Server
@@ -84,4 +85,4 @@ async def test_every_act_works_on_columns_of_older_types(w: World, tmp_path: Pat
         async with rehearsal(w.pool, settings) as runner:
             run = await dry_run(w.pool, ANNA, runner, waiting)
     assert run.new.outcome == "replied"
-    assert (await estimate(w.pool, MessageFilter())).known == 1
+    assert (await estimate(w.pool, await matching(w.pool, MessageFilter()))).known == 1
