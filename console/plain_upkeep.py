@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.operator.backup import BackedUp, Restored
+    from engine.operator.erasure import Erasure
 
 
 def backup_lines(done: BackedUp) -> Iterator[str]:
@@ -31,3 +32,11 @@ def restore_lines(done: Restored) -> Iterator[str]:
     if done.waiting:
         yield f"! {done.waiting} messages were unanswered then and may have been answered since: look at them first"
     yield "! The AI is paused: resume it on the console's Overview (k)"
+
+
+def erasure_lines(told: Erasure, *, done: bool = False) -> Iterator[str]:
+    """Who it is about, and how much there is of each kind."""
+    who = [f"lead {lead}" for lead in told.lead_ids] + [f"thread {thread}" for thread in told.thread_ids]
+    yield f"{'Erased: ' if done else ''}{', '.join(who)}"
+    counts = told.model_dump(exclude={"lead_ids", "thread_ids"})
+    yield " · ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())

@@ -1,4 +1,4 @@
-"""What keeps an installation in order: backup and restore."""
+"""What keeps an installation in order: backup, restore, erasure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.command import Json, print_json, settings_in_force
+from console.command import FAILED, Json, agreed, print_json, settings_in_force, usage, with_pool
 from console.plain import say
 
 upkeep = typer.Typer(rich_markup_mode=None)
@@ -66,3 +66,57 @@ def restore(
         print_json(done)
     else:
         say(restore_lines(done))
+
+
+@upkeep.command()
+def erase(
+    address: Annotated[
+        str | None, typer.Argument(help="A phone number in any spelling, or an address of a channel.")
+    ] = None,
+    lead: Annotated[int | None, typer.Option(min=1, max=2**63 - 1, help="The lead's number instead.")] = None,
+    tenant: Annotated[int | None, typer.Option(min=1, help="Of this tenant only.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Only tell what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Erase a customer's data for good: texts, media, names, addresses, prompts, drafts and notes, everywhere.
+
+    Counts, times, statuses, tokens and cost stay. Says what it is and asks first. Backups made before and
+    logs on disk are not reached.
+
+    Example: switchboard erase "+49 30 123456" --preview
+    """
+    if (address is None) == (lead is None):
+        usage("Name the customer by an address or by --lead.")
+    if lead is not None and tenant is not None:
+        usage("--tenant goes with an address.")
+    from console.plain_upkeep import erasure_lines
+    from engine.operator import erasure
+    from engine.operator.audit import Operator
+    from engine.supervisor import Database
+
+    with Database.open(settings_in_force()) as database:
+
+        def look() -> erasure.Erasure:
+            return with_pool(
+                database.dsn,
+                lambda pool: erasure.preview(pool, lead_id=lead, address=address, tenant_id=tenant),
+            )
+
+        if preview:
+            told = look()
+        else:
+            if not yes:
+                say(erasure_lines(look()), error=True)
+                if not agreed("All of it will be erased for good. Go on?"):
+                    say("Nothing was changed.", error=True)
+                    raise typer.Exit(FAILED)
+            operator = Operator.current()
+            told = with_pool(
+                database.dsn,
+                lambda pool: erasure.erase(pool, operator, lead_id=lead, address=address, tenant_id=tenant),
+            )
+    if json:
+        print_json(told)
+    else:
+        say(erasure_lines(told, done=not preview))

@@ -13,7 +13,7 @@ import psycopg
 
 from engine.channels.base import Channel, Inbound, Parsed, ResolvingChannel
 from engine.channels.webhook import Collector
-from engine.database.connection import Connection, Pool, transaction
+from engine.database.connection import Connection, Pool, fetch, transaction
 from engine.inbound.intake import store_inbound
 from engine.logs import get_logger
 from engine.operator.phone import take_over_from_phone
@@ -78,7 +78,8 @@ async def _commit(
 async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Arrived:
     """Everything at once."""
     tenants = await _tenants(connection, channel, (message.account for message in parsed.inbounds))
-    theirs = [message for message in parsed.inbounds if not message.from_me]
+    inbounds = await _not_erased(connection, channel, tenants, parsed.inbounds)
+    theirs = [message for message in inbounds if not message.from_me]
     stored = 0
     for account, tenant_id in tenants.items():
         messages = [message for message in theirs if message.account == account]
@@ -86,7 +87,7 @@ async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Ar
             stored += await store_inbound(
                 connection, tenant_id=tenant_id, channel=channel.name, messages=messages
             )
-    ours = [message for message in parsed.inbounds if message.from_me and message.by_api is not True]
+    ours = [message for message in inbounds if message.from_me and message.by_api is not True]
     phone = [await _from_phone(connection, tenants[one.account], channel, one) for one in ours]
     receipts = 0
     if parsed.receipts:
@@ -97,6 +98,26 @@ async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Ar
             [channel.name, channel.account, odd.why, odd.body],
         )
     return Arrived(stored, len(theirs) - stored, sum(phone), receipts, len(parsed.quarantined))
+
+
+async def _not_erased(
+    connection: Connection, channel: Channel, tenants: dict[str, int], inbounds: Sequence[Inbound]
+) -> Sequence[Inbound]:
+    """Without redeliveries of what was erased. The intake trigger does the same, but only for the row itself:
+    where a lead or a thread would be made before it, it is asked here."""
+    doubtful = [message for message in inbounds if message.aliases or message.from_me]
+    if not doubtful:
+        return inbounds
+    erased = await fetch(
+        connection,
+        "find_erased",
+        channel.name,
+        [tenants[message.account] for message in doubtful],
+        [message.account for message in doubtful],
+        [message.provider_message_id for message in doubtful],
+    )
+    gone = {row["id"] for row in erased}
+    return [message for message in inbounds if message.provider_message_id not in gone]
 
 
 async def _store_singly(connection: Connection, channel: Channel, parsed: Parsed) -> Arrived:

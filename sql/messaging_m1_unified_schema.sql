@@ -44,6 +44,12 @@ BEGIN
     RETURN v_thread;
 END $$;
 
+-- step: function et_erased_id: what is left of a provider's id, which may hold a phone number
+CREATE OR REPLACE FUNCTION et_erased_id(p_id text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path FROM CURRENT AS $$
+    SELECT 'erased:' || encode(sha256(convert_to(p_id, 'UTF8')), 'hex')
+$$;
+
 -- step: function et_messages_intake: an inbound row gets its thread
 CREATE OR REPLACE FUNCTION et_messages_intake() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -51,6 +57,13 @@ BEGIN
     IF NEW.delivery_status IS DISTINCT FROM 'received' THEN
         RAISE EXCEPTION 'an inbound message is inserted as received, not as %', NEW.delivery_status
             USING ERRCODE = 'check_violation', HINT = 'Insert it with delivery_status = ''received''.';
+    END IF;
+    -- What was erased is known by a digest of its id only, and does not come back by a redelivery.
+    IF NEW.provider_message_id IS NOT NULL
+       AND EXISTS (SELECT FROM et_messages
+                    WHERE tenant_id = NEW.tenant_id AND channel = NEW.channel AND account = NEW.account
+                      AND direction = 'inbound' AND provider_message_id = et_erased_id(NEW.provider_message_id)) THEN
+        RETURN NULL;
     END IF;
     -- What only we write is not taken from elsewhere, nor is a time that no clock shows.
     NEW.claim_token := 0;
@@ -198,6 +211,13 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND current_setting('switchboard.retention', true) = 'on' THEN
         RETURN OLD;
+    END IF;
+    -- Who did what to which record stays, whatever is erased of its contents.
+    IF TG_OP = 'UPDATE' AND current_setting('switchboard.erasure', true) = 'on' THEN
+        IF (NEW.id, NEW.at, NEW.actor, NEW.act, NEW.subject) IS NOT DISTINCT FROM
+           (OLD.id, OLD.at, OLD.actor, OLD.act, OLD.subject) THEN
+            RETURN NEW;
+        END IF;
     END IF;
     RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
 END $$;
