@@ -79,9 +79,6 @@ def test_the_server_goes_away_and_comes_back(shop: Trip, api: TelegramTestApi) -
         lambda: shop.query("SELECT FROM et_outbound_queue WHERE status = 'sent'"), "the answer is sent"
     )
     api.__exit__()
-    shop.query(
-        "UPDATE et_outbound_queue SET status = status RETURNING id"
-    )  # nothing changes: what is sent stays sent
     waiting = shop.insert("And on Sunday?", sender="7001", channel="telegram")
     shop.until_status(waiting, "inbound_ai_replied")
     shop.until(

@@ -29,13 +29,10 @@ process.stdin.resume().on("end", () => process.exit(0));
 
 def _environment() -> dict[str, str]:
     """With npm's global folder among the places node looks at."""
-    found = subprocess.run(
-        ["npm", "root", "--global"], capture_output=True, text=True, check=False, timeout=60
-    )
-    places = filter(
-        None, (os.environ.get("NODE_PATH"), found.stdout.strip().splitlines()[-1:] and found.stdout.strip())
-    )
-    return os.environ | {"NODE_PATH": os.pathsep.join(map(str, places))}
+    asked = ["npm", "root", "--global"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    places = [os.environ.get("NODE_PATH", ""), found.stdout.strip()]
+    return os.environ | {"NODE_PATH": os.pathsep.join(filter(None, places))}
 
 
 class TelegramTestApi:
