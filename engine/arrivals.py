@@ -14,7 +14,7 @@ import psycopg
 from engine.channels.base import Channel, Inbound, Parsed, ResolvingChannel
 from engine.channels.webhook import Collector
 from engine.database.connection import Connection, Pool, fetch, transaction
-from engine.inbound.intake import store_inbound
+from engine.inbound.intake import apply_edits, store_inbound
 from engine.logs import get_logger
 from engine.operator.phone import take_over_from_phone
 from engine.outbound.receipts import apply_receipts
@@ -77,7 +77,8 @@ async def _commit(
 
 async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Arrived:
     """Everything at once."""
-    tenants = await _tenants(connection, channel, (message.account for message in parsed.inbounds))
+    accounts = [message.account for message in parsed.inbounds] + [edit.account for edit in parsed.edits]
+    tenants = await _tenants(connection, channel, accounts)
     inbounds = await _not_erased(connection, channel, tenants, parsed.inbounds)
     theirs = [message for message in inbounds if not message.from_me]
     stored = 0
@@ -87,6 +88,9 @@ async def _store(connection: Connection, channel: Channel, parsed: Parsed) -> Ar
             stored += await store_inbound(
                 connection, tenant_id=tenant_id, channel=channel.name, messages=messages
             )
+        edits = [edit for edit in parsed.edits if edit.account == account]
+        if edits:
+            await apply_edits(connection, tenant_id=tenant_id, channel=channel.name, edits=edits)
     ours = [message for message in inbounds if message.from_me and message.by_api is not True]
     phone = [await _from_phone(connection, tenants[one.account], channel, one) for one in ours]
     receipts = 0
@@ -125,6 +129,7 @@ async def _store_singly(connection: Connection, channel: Channel, parsed: Parsed
     total = await _store(connection, channel, Parsed(quarantined=parsed.quarantined))
     singles: list[tuple[Parsed, Any]] = [
         *((Parsed(inbounds=(one,)), one.raw) for one in parsed.inbounds),
+        *((Parsed(edits=(one,)), repr(one)) for one in parsed.edits),
         *((Parsed(receipts=(one,)), repr(one)) for one in parsed.receipts),
     ]
     for single, raw in singles:

@@ -155,6 +155,18 @@ class Inbound:
     """This message as it came, storable as jsonb, without keys; `raw["from"]` is the address."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A customer has changed the text of a message that came earlier."""
+
+    account: str
+    provider_message_id: str
+    """Of the message that was changed."""
+    text: str
+    at: datetime | None = None
+    """UTC, by the far end's clock."""
+
+
 class ReceiptStatus(StrEnum):
     """What the far end says became of a message of ours."""
 
@@ -212,6 +224,7 @@ class Parsed:
     session_state: str | None = None
     """The account's session state, where the body announced one; worth a health check."""
     stops: tuple[Stopped, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
 
 class Polled(NamedTuple):

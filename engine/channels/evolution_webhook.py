@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from engine.channels import jid
-from engine.channels.base import Inbound, Parsed, Receipt, ReceiptStatus
+from engine.channels.base import Edit, Inbound, Parsed, Receipt, ReceiptStatus
 from engine.channels.webhook import (
     Collector,
     Unreadable,
@@ -135,6 +135,8 @@ def _read_event(found: Collector, instances: Mapping[str, str], body: Any) -> No
         found.each(messages, partial(_read_message, found, account, event == "send.message"))
     elif event == "messages.update":
         found.each(items(data) or [data], partial(_read_update, found, account))
+    elif event == "messages.edited":
+        found.each(items(data) or [data], partial(_read_edit, found, account))
     elif event == "connection.update":
         found.session_state = words(mapping(data).get("state")) or None
     else:
@@ -155,6 +157,11 @@ def _read_message(found: Collector, account: str, ours: bool, message: Any) -> N
     if not address or not provider_id:
         raise Unreadable("a message without chat or id")
     content = _unwrapped(mapping(message.get("message")))
+    if _edited_of(content):
+        _read_edit(
+            found, account, content | {"key": key, "messageTimestamp": message.get("messageTimestamp")}
+        )
+        return
     if content.keys() & _NOISE or not content.keys() - _META:
         found.ignored += 1
         return
@@ -175,6 +182,33 @@ def _read_message(found: Collector, account: str, ours: bool, message: Any) -> N
             raw=clean_json(message) | {"from": address},
         )
     )
+
+
+def _edited_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The message's new content, where an entry says that it was edited."""
+    protocol = mapping(content.get("protocolMessage"))
+    return mapping(protocol.get("editedMessage")) or mapping(content.get("editedMessage"))
+
+
+def _read_edit(found: Collector, account: str, edit: Any) -> None:
+    """Names the message edited by the protocol's key, else by its own."""
+    key = mapping(edit["key"])
+    content = _edited_of(edit)
+    inner = mapping(content.get("message"))
+    if inner:  # wrapped once more
+        _read_edit(found, account, inner | {"key": key, "messageTimestamp": edit.get("messageTimestamp")})
+        return
+    edited = identifier(mapping(mapping(edit.get("protocolMessage")).get("key")).get("id")) or identifier(
+        key.get("id")
+    )
+    _, text = _content(_unwrapped(content))
+    if not edited or not text:
+        raise Unreadable("an edit without an id or text")
+    if key.get("fromMe") is True or jid.is_crowd(key.get("remoteJid")):
+        found.ignored += 1
+        return
+    at = _time(edit.get("messageTimestamp"))
+    found.edits.append(Edit(account=account, provider_message_id=edited, text=text, at=at))
 
 
 def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:

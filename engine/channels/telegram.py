@@ -17,6 +17,7 @@ import httpx
 from engine.channel_accounts import TelegramAccount
 from engine.channels.base import (
     Capabilities,
+    Edit,
     Inbound,
     Outgoing,
     Parsed,
@@ -49,8 +50,8 @@ AUTH_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 HEALTH_SECONDS = 10.0
 ANSWER_MARGIN_SECONDS = 10.0
 """How long the answer to a poll may take beyond the time Telegram was asked to wait."""
-UPDATES = ["message"]
-"""The kinds of update asked for; edits, channel posts and group events are nobody's questions."""
+UPDATES = ["message", "edited_message"]
+"""The kinds of update asked for; channel posts and group events are nobody's questions."""
 _MEDIA = (
     ("photo", "image"),
     ("voice", "audio"),
@@ -212,7 +213,8 @@ class TelegramChannel:
     def _read_update(self, found: Collector, account: str, update: Any) -> None:
         if not isinstance(update, dict):
             raise Unreadable("an update that is no object")
-        message = update.get("message")
+        edited = update.get("message") is None
+        message = update.get("edited_message" if edited else "message")
         if message is None and _has_number(update):
             found.ignored += 1
             return
@@ -224,6 +226,12 @@ class TelegramChannel:
         kind, text = _content(message)
         if message["chat"].get("type") != "private" or kind is None:
             found.ignored += 1
+            return
+        if edited:
+            at = moment(message.get("edit_date"))
+            found.edits.append(
+                Edit(account=account, provider_message_id=self._provider_id(chat, number), text=text, at=at)
+            )
             return
         sender = mapping(message.get("from"))
         quoted = identifier(mapping(message.get("reply_to_message")).get("message_id"))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from engine.channels import jid
-from engine.channels.base import Inbound, Parsed, Receipt, ReceiptStatus
+from engine.channels.base import Edit, Inbound, Parsed, Receipt, ReceiptStatus
 from engine.channels.webhook import (
     Collector,
     Unreadable,
@@ -55,6 +55,8 @@ def _read_event(found: Collector, sessions: Mapping[str, str], body: Any) -> Non
         _read_message(found, account, payload)
     elif event == "message.ack":
         _read_ack(found, account, payload)
+    elif event == "message.edited":
+        _read_edit(found, account, payload)
     elif event == "session.status":
         found.session_state = words(payload.get("status")) or None
     else:
@@ -93,6 +95,18 @@ def _read_message(found: Collector, account: str, payload: dict[str, Any]) -> No
             raw=clean_json(payload) | {"from": address},
         )
     )
+
+
+def _read_edit(found: Collector, account: str, payload: dict[str, Any]) -> None:
+    edited = bare_id(payload.get("editedMessageId")) or bare_id(payload.get("id"))
+    from_me = payload.get("fromMe") is True
+    if not edited:
+        raise Unreadable("an edit without an id")
+    if from_me or jid.is_crowd(_chat(payload, from_me)):
+        found.ignored += 1
+        return
+    text, at = words(payload.get("body")), moment(payload.get("timestamp"))
+    found.edits.append(Edit(account=account, provider_message_id=edited, text=text, at=at))
 
 
 def _chat(payload: dict[str, Any], from_me: bool) -> Any:

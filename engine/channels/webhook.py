@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from engine.channels.base import Inbound, Parsed, Quarantined, Receipt, Stopped, WebhookRefused
+from engine.channels.base import Edit, Inbound, Parsed, Quarantined, Receipt, Stopped, WebhookRefused
 from engine.text import clean_for_storage, clean_json
 
 BODY_LIMIT = 20_000
@@ -124,6 +124,7 @@ class Collector:
     ignored: int = 0
     session_state: str | None = None
     stops: list[Stopped] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
 
     def each(self, things: Iterable[Any], read: Callable[[Any], None]) -> None:
         """Applies `read` to each thing; one that it cannot read is quarantined."""
@@ -158,6 +159,7 @@ class Collector:
             self.ignored,
             self.session_state,
             tuple(self.stops),
+            tuple(self.edits),
         )
 
 

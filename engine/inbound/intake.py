@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.channels.base import Inbound
+from engine.channels.base import Edit, Inbound
 from engine.database.connection import Connection, fetch, to_json
 
 
@@ -22,6 +22,18 @@ async def store_inbound(
             await fetch(connection, "link_addresses", tenant_id, channel, addresses, message.profile_name)
     rows = [_row(place, message) for place, message in enumerate(messages)]
     return len(await fetch(connection, "insert_inbound", tenant_id, channel, to_json(rows)))
+
+
+async def apply_edits(connection: Connection, *, tenant_id: int, channel: str, edits: Sequence[Edit]) -> int:
+    """Put customers' new words in place of the old ones, which stay in `raw_payload`; returns how many.
+
+    A message that waits is answered as it reads now; one that was answered already is not answered again.
+    """
+    rows = [
+        {"account": e.account, "provider_message_id": e.provider_message_id, "text": e.text, "at": e.at}
+        for e in edits
+    ]
+    return len(await fetch(connection, "apply_edits", tenant_id, channel, to_json(rows)))
 
 
 def _row(place: int, message: Inbound) -> dict[str, Any]:

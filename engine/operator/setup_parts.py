@@ -112,7 +112,7 @@ PARTS: tuple[Part, ...] = (
         ),
         ("WAHA_BASE_URL",),
         f"In WAHA's dashboard give the session the webhook {_LOCAL}waha{{path}} with the same HMAC key and the events"
-        " message.any, message.ack and session.status.",
+        " message.any, message.edited, message.ack and session.status.",
     ),
     Part(
         "evolution",
@@ -127,7 +127,7 @@ PARTS: tuple[Part, ...] = (
         ),
         ("EVOLUTION_BASE_URL", "EVOLUTION_API_KEY", "EVOLUTION_INSTANCE"),
         f"In the instance's webhook settings: {_LOCAL}evolution/{{account}}/<webhook secret> with the events"
-        " MESSAGES_UPSERT, MESSAGES_UPDATE, SEND_MESSAGE and CONNECTION_UPDATE.",
+        " MESSAGES_UPSERT, MESSAGES_EDITED, MESSAGES_UPDATE, SEND_MESSAGE and CONNECTION_UPDATE.",
     ),
 )
 BY_ID = {part.id: part for part in PARTS}

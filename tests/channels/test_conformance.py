@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine.channels.base import (
     Channel,
+    Edit,
     Inbound,
     Outgoing,
     Parsed,
@@ -216,7 +217,7 @@ def parse(offline: dict[str, Channel], name: str, raw: bytes) -> Parsed:
     return offline[name].parse_webhook("default", BY_NAME[name].sign(raw, SECRET), raw)
 
 
-def shown(item: Inbound | Receipt, keys: Any) -> dict[str, Any]:
+def shown(item: Inbound | Receipt | Edit, keys: Any) -> dict[str, Any]:
     """The named fields of an item, as JSON writes them."""
     return {key: _plain(getattr(item, key)) for key in keys}
 
@@ -230,7 +231,14 @@ def _plain(value: Any) -> Any:
 @pytest.mark.parametrize("body", RECORDED, ids=lambda body: f"{body.channel}-{body.name}")
 def test_recorded_bodies_are_read_as_expected(offline: dict[str, Channel], body: Body) -> None:
     found = parse(offline, body.channel, body.raw)
-    nothing = {"inbounds": [], "receipts": [], "quarantined": 0, "ignored": 0, "session_state": None}
+    nothing = {
+        "inbounds": [],
+        "receipts": [],
+        "edits": [],
+        "quarantined": 0,
+        "ignored": 0,
+        "session_state": None,
+    }
     expected: dict[str, Any] = nothing | body.expect
     assert len(found.inbounds) == len(expected["inbounds"]), found
     assert len(found.receipts) == len(expected["receipts"]), found
@@ -239,6 +247,9 @@ def test_recorded_bodies_are_read_as_expected(offline: dict[str, Channel], body:
         assert inbound.raw["from"] == inbound.address
     for receipt, wanted in zip(found.receipts, expected["receipts"], strict=True):
         assert shown(receipt, wanted) == wanted
+    assert len(found.edits) == len(expected["edits"]), found
+    for edit, wanted in zip(found.edits, expected["edits"], strict=True):
+        assert shown(edit, wanted) == wanted
     assert len(found.quarantined) == expected["quarantined"], found.quarantined
     assert found.ignored == expected["ignored"]
     assert found.session_state == expected["session_state"]

@@ -69,13 +69,17 @@ async def test_polling_goes_on_from_the_offset(far: TelegramService, bot: Telegr
     third = await bot.poll(second.next_offset, timeout=0)
     assert (third.parsed.inbounds, third.next_offset) == ((), 15)
     asked = far.requests[1].json()
-    assert (asked["offset"], asked["limit"], asked["allowed_updates"]) == (14, 100, ["message"])
+    assert (asked["offset"], asked["limit"], asked["allowed_updates"]) == (
+        14,
+        100,
+        ["message", "edited_message"],
+    )
 
 
 async def test_an_update_that_cannot_be_read_does_not_stop_the_queue(
     far: TelegramService, bot: TelegramChannel
 ) -> None:
-    far.updates = [{"update_id": 20, "message": "?"}, update(21), {"update_id": 22, "edited_message": {}}]
+    far.updates = [{"update_id": 20, "message": "?"}, update(21), {"update_id": 22, "channel_post": {}}]
     far.updates.append({"update_id": 10**30})
     found, offset = await bot.poll(None, timeout=0)
     assert (len(found.inbounds), len(found.quarantined), found.ignored, offset) == (1, 2, 1, 23)

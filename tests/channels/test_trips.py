@@ -285,3 +285,26 @@ def test_a_closed_window_fails_the_message_and_a_person_takes_over(here: World, 
     assert audit["origin"]
     assert "24 h" in audit["note"] or "24 hours" in audit["note"]
     here.far.error = None
+
+
+@through("telegram", "telegram by webhook", "waha", "evolution")
+def test_an_edited_message_is_answered_as_it_reads_now(here: World) -> None:
+    here.trip.quiet(1.5)
+    try:
+        here.deliver(here.message("Are you open on Sundy?"))
+        first = here.trip.until(here.inbound)[0]
+        here.deliver(here.edit("Are you open on Sunday?"))
+        here.trip.until(lambda: here.inbound()[0]["text_content"] == "Are you open on Sunday?")
+        here.trip.until_sent(first["id"])
+    finally:
+        here.trip.quiet(0)
+    asked = str(here.trip.llm.uniapi.calls[-1].body)
+    assert "Are you open on Sunday?" in asked
+    assert "Sundy" not in asked
+    here.deliver(here.edit("old news", at=1_771_509_600))
+    here.deliver(here.edit("Are you open on Monday?", at=1_771_509_720))
+    here.trip.until(lambda: here.inbound()[0]["text_content"] == "Are you open on Monday?")
+    (row,) = here.inbound()
+    assert row["raw_payload"]["text_before_edit"] == "Are you open on Sundy?"
+    assert row["delivery_status"] == "inbound_ai_replied", "what was answered is not answered again"
+    assert len(here.far.arrived) == 1

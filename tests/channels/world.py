@@ -128,6 +128,22 @@ class World:
                 whole["data"]["message"] = {"conversation": text}
         return whole
 
+    def edit(self, text: str, number: int = 1, at: int = 1_771_509_660) -> dict[str, Any]:
+        """What the far end sends when the customer changes message `number`."""
+        whole = body(self.channel, "edited")
+        match self.channel:
+            case "telegram":
+                self.updates += 10
+                whole["update_id"] = self.updates + number
+                whole["edited_message"] |= {"message_id": number, "text": text, "edit_date": at}
+            case "waha":
+                told = {"editedMessageId": f"IN{number}", "body": text, "timestamp": at}
+                whole["payload"] |= {"id": f"false_{self.customer}_E{number}"} | told
+            case "evolution":
+                whole["data"]["key"]["id"] = f"IN{number}"
+                whole["data"] |= {"editedMessage": {"conversation": text}, "messageTimestamp": at}
+        return whole
+
     def own(self, text: str, provider_id: str, *, echo: bool) -> dict[str, Any]:
         """What comes back of a message of our own account: an echo of the API, or typed on the phone."""
         if self.channel == "whatsapp_cloud":

@@ -50,6 +50,7 @@ def _receipts(*ids: str) -> str:
     )
 
 
+EDIT = json.dumps([{"account": "default", "provider_message_id": "1:7:5", "text": "new"}])
 MANY = [f"wamid.{number}" for number in range(1001, 3001, 20)]
 
 
@@ -62,6 +63,7 @@ MANY = [f"wamid.{number}" for number in range(1001, 3001, 20)]
         ("apply_receipts", [_receipts("wamid.nobody")], 100),
         ("apply_receipts", [_receipts(*MANY)], 3 * 3 * len(MANY)),
         ("take_pending_receipts", [], 2 * PENDING),
+        ("apply_edits", [1, "telegram", EDIT], 10),
         ("sends_unconfirmed", [["telegram", "waha"], 120.0, 86_400.0, 1000], 1000),
         ("sends_unconfirmed", [["telegram"], 120.0, 3_600.0, 50], 50),
     ],
