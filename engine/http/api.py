@@ -27,6 +27,8 @@ from engine.settings import Settings
 
 READY_SECONDS = 1.0
 """How long an answer about readiness is good for: nobody can make the database work by asking often."""
+NOT_READY_SECONDS = 0.1
+"""The same for a refusal: who waits for a start learns of its end at once."""
 
 USAGE_SECONDS = 3.0
 
@@ -50,7 +52,7 @@ class ReadyCache:
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._answer = await self._ask()
-                self._until = time.monotonic() + READY_SECONDS
+                self._until = time.monotonic() + (READY_SECONDS if self._answer else NOT_READY_SECONDS)
             return self._answer
 
 

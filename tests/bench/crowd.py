@@ -21,6 +21,8 @@ SHORT_SECONDS = 0.05
 ENGINES = {1: None, 2: 1.8, 4: 3.0}
 """How many engines, and how many times as fast as one they are to be."""
 EACH = 4_000
+EACH_IN_FLIGHT = 16
+"""Turns that one of several engines runs at once: few enough that the LLM, not the processor, sets its pace."""
 
 
 def inflight(bench: Bench) -> list[Figure]:
@@ -79,7 +81,8 @@ def _wave(run: Run) -> tuple[float, float, float]:
 
 def scaleout(bench: Bench) -> list[Figure]:
     """1, 2 and 4 engines on one database, with an LLM that takes 50 ms."""
-    config = {"llm_seconds": SHORT_SECONDS, "settings": bench.settings}
+    settings = {**bench.settings, "turns_in_flight": EACH_IN_FLIGHT}
+    config = {"llm_seconds": SHORT_SECONDS, "settings": settings}
     ground = Ground(bench.server, messages=80_000, threads=4_000)
     rates: dict[int, list[float]] = {engines: [] for engines in ENGINES}
     try:

@@ -83,6 +83,7 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def api(pool: Pool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     monkeypatch.setattr("engine.http.api.READY_SECONDS", 0.0)
+    monkeypatch.setattr("engine.http.api.NOT_READY_SECONDS", 0.0)
     api = Api()
     app = build_api(pool, settings, lambda: api.snapshot, TOKEN)
 
@@ -136,6 +137,20 @@ async def test_asking_often_does_not_keep_the_database_busy(
     answers = await asyncio.gather(*(api.client.get(READY) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert pool.get_stats()["requests_num"] - before == 1
+
+
+async def test_who_waits_for_the_start_learns_of_its_end_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.http.api.READY_SECONDS", 60.0)
+    monkeypatch.setattr("engine.http.api.NOT_READY_SECONDS", 0.1)
+    blocker = Blocker(code="engine.starting", what="starting", where="engine", remedy="wait")
+    ready = api.snapshot
+    api.snapshot = api.snapshot.model_copy(update={"blockers": [blocker]})
+    assert (await api.client.get(READY)).status_code == 503
+    api.snapshot = ready
+    await asyncio.sleep(0.15)
+    assert (await api.client.get(READY)).status_code == 200
 
 
 async def test_system_health_tells_the_administrator_everything(api: Api) -> None:
