@@ -186,6 +186,19 @@ def _acceptable(host: Host) -> str | None:
     return None if draft.reason == "suggested" else _writable(host)
 
 
+def _drafted(host: Host) -> str | None:
+    return _conversation(host) or (None if host.subject("draft") else "The AI has left no draft here.")
+
+
+def _draftable(host: Host) -> str | None:
+    thread = host.subject("thread")
+    if thread is None:
+        return _conversation(host)
+    if thread.owner != "human":
+        return "The AI answers it; t takes it over, M has it only draft."
+    return None if thread.waiting else "Nobody waits for an answer here."
+
+
 ACTIONS: tuple[Action, ...] = (
     # Everywhere
     *(
@@ -229,6 +242,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("inbox.send", "ctrl+s,ctrl+enter", "Send", "Send what is written.", "inbox", mutates=True, when=_sendable),
     Action("inbox.accept", "a", "Accept draft", "Put the AI's unsent draft into the composer.", "inbox", mutates=True,
            when=_acceptable),
+    Action("inbox.draft", "D", "Draft", "Ask the AI for a draft of an answer; nothing is sent.", "inbox", mutates=True,
+           when=_draftable),
+    Action("inbox.discard", "X", "Discard", "Put the AI's draft away.", "inbox", mutates=True, when=_drafted,
+           footer=False),
+    Action("inbox.mode", "M", "Only draft", "Have the AI send here by itself, or only draft.", "inbox", mutates=True,
+           when=_conversation, footer=False),
     Action("inbox.note", "n", "Note", "Keep a private note with this conversation.", "inbox", mutates=True,
            when=_conversation),
     Action("inbox.extend", "plus", "Keep longer", "Put the hand-back off to 30 minutes from now.", "inbox",

@@ -142,7 +142,10 @@ class InboxScreen(InboxActs):
         if not listed.has_focus and listed.row is not None and listed.row.row.id != self.chosen:
             listed.go_to(self.chosen)
         waiting = sum(row.waiting for row in view.urgent)
-        note = f"{count(waiting)} wait{'s' if waiting == 1 else ''}" if waiting else ""
+        drafts = sum(row.drafted for row in view.urgent)
+        parts = [f"{count(waiting)} wait{'s' if waiting == 1 else ''}"] if waiting else []
+        parts += [f"✎ {count(drafts)} draft{'' if drafts == 1 else 's'}"] if drafts else []
+        note = " · ".join(parts)
         self.query_one(FilterBar).tell(self._words, note)
 
     def _tick(self) -> None:

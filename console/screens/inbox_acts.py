@@ -157,6 +157,47 @@ class InboxActs(InboxTalk):
         self.tell_composer()
         self._composer.focus()
 
+    @work(exclusive=True, exit_on_error=False, group="draft")
+    async def act_draft(self) -> None:
+        """Have the AI draft an answer for the person who answers here."""
+        from engine.operator.drafts import draft_now
+
+        row, settings = self.thread, self.switchboard.session.settings
+        assert row is not None
+        assert settings is not None
+        self.say("The AI is asked for a draft …", title="Draft")
+        simulated = self.switchboard.demo is not None
+        if await self.do(draft_now(self._pool, self._operator, settings, row.id, simulated=simulated)):
+            await self.renew_talk()
+
+    @work(exclusive=True, exit_on_error=False, group="draft")
+    async def act_discard(self) -> None:
+        from engine.operator.drafts import discard_draft
+
+        talk = self.talk
+        if talk is None or talk.draft is None:
+            return
+        turn_id = talk.draft.turn_id
+        await self.do(discard_draft(self._pool, self._operator, turn_id))
+        held = self._accepting.get(talk.row.id)
+        if held is not None and held.turn_id == turn_id:
+            del self._accepting[talk.row.id]
+        await self.renew_talk()
+
+    @work(exclusive=True, exit_on_error=False, group="act")
+    async def act_mode(self) -> None:
+        """As the agent has it, only drafts, always by itself: one after the other."""
+        from engine.operator.drafts import ThreadMode, set_thread_mode
+
+        row = self.thread
+        assert row is not None
+        turns: dict[str | None, ThreadMode | None] = {None: "suggest", "suggest": "auto", "auto": None}
+        mode = turns[row.mode]
+        await self.do(set_thread_mode(self._pool, self._operator, row.id, mode))
+        await self.renew_talk()
+        told = {"suggest": "The AI only drafts here.", "auto": "The AI sends here by itself."}
+        self.say(told.get(mode or "", "The AI does here as its agent is set."), title="Mode")
+
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_canned(self) -> None:
         from console.screens.canned import CannedPicker

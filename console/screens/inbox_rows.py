@@ -150,6 +150,8 @@ def last_words(item: Shown) -> Content:
     row = item.row
     if item.writing:
         return Content.styled(" · ✎ you are writing", WARN)
+    if row.drafted:
+        return Content.assemble((" · ✎ draft", WARN), (" · ", MUTED), cell(row.last_text, MUTED))
     said = {"ai": "AI: ", "human": "you: " if item.mine else "we: "}.get(row.last_author or "", "")
     if row.owner != "human" and said == "AI: ":
         said = ""

@@ -54,6 +54,8 @@ def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
         return Content.styled("◐ The AI is writing an answer", BUSY)
     if row.waiting and row.due_at is None:
         return Content.styled("✗ The AI gave no answer, and nobody else does", BAD)
+    if row.mode == "suggest":
+        return Content.styled("The AI only drafts here, a person sends", WARN)
     return Content.styled("The AI answers", MUTED)
 
 
@@ -199,6 +201,8 @@ def _draft(draft: Draft, clock: Clock) -> Entry:
         cell(f" · {why}", MUTED, 40),
         (f"  {moment(clock, draft.finished_at)}", MUTED),
     )
-    accept = Content.assemble(("a", KEY), (" accepts", MUTED))
+    accept = Content.assemble(("a", KEY), (" accepts  ", MUTED), ("X", KEY), (" discards", MUTED))
+    if draft.stale:
+        name = Content.assemble(name, ("  ! the customer has written since", WARN))
     key = ("draft", draft.turn_id)
     return Entry(key, foreign(draft.text, MUTED), name, accept, gutter="╎", style=MUTED, target=key)

@@ -180,6 +180,7 @@ threads = _table(
     _token("epoch"),
     _at("owner_since"),
     _at("auto_release_at"),
+    _text("mode"),  # auto or suggest, in place of its agent's; NULL: as the agent
     _at("human_until"),  # when the last human stretch ended
     # The mailbox: whether the thread has work, from when on, and who holds it.
     _at("due_at"),
@@ -337,6 +338,7 @@ turns = _table(
     _json("context", "{}"),
     _text("context_prompt"),
     _text("draft"),
+    _at("draft_discarded_at"),
     Column("prompt_tokens", Integer),
     Column("completion_tokens", Integer),
     Column("total_tokens", Integer),

@@ -47,6 +47,8 @@ class Claim:
     asked_for: bool
     """An operator replayed it or handed it back: it is answered however old it is."""
     claimed_at: datetime
+    mode: str | None = None
+    """Whether the thread's replies are sent (`auto`) or drafted (`suggest`); None: as its agent has it."""
 
     @property
     def head_id(self) -> int:
@@ -151,6 +153,7 @@ def claim_of(row: Row) -> Claim:
         opted_out=row["opted_out_at"] is not None,
         asked_for=row["asked_for"],
         claimed_at=row["claimed_at"],
+        mode=row["mode"],
     )
 
 

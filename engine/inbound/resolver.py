@@ -107,6 +107,8 @@ class Resolver:
     def request(self, claim: Claim, agent: Agent | None, *, reserve: bool = True) -> TurnRequest:
         """The request of a turn. `reserve=False` for turns that are not sent, such as dry runs."""
         settings = self._directory().settings
+        if agent is not None and claim.mode is not None:
+            agent = replace(agent, mode=claim.mode)
         return TurnRequest(
             now=claim.claimed_at,
             agent=agent,

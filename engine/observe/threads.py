@@ -55,6 +55,10 @@ class ThreadRow:
     last_kind: str | None
     last_status: str | None
     last_reason: str | None
+    mode: str | None = None
+    """`auto` or `suggest`, in place of its agent's; None: as the agent."""
+    drafted: bool = False
+    """A text of the AI waits to be sent, changed or discarded."""
 
     @property
     def window_until(self) -> datetime | None:
@@ -113,6 +117,8 @@ class Draft:
     text: str
     model: str | None
     finished_at: datetime
+    stale: bool = False
+    """The customer has written more than it answers."""
 
 
 async def thread_rows(pool: Pool, ids: Sequence[int]) -> tuple[ThreadRow, ...]:

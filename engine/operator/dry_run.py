@@ -97,8 +97,13 @@ async def dry_run(pool: Pool, operator: Operator, runner: Runner, message_id: in
     return await _compared(pool, rehearsed, recorded["id"], recorded["replay_of"])
 
 
-async def record_run(connection: Connection, rehearsed: Rehearsed, task: str = "conversation") -> Row:
-    """Keep the record of a run, and what it used under `task`: `id` of the turn, `replay_of` it is held against."""
+async def record_run(
+    connection: Connection, rehearsed: Rehearsed, task: str = "conversation", **more: str
+) -> Row:
+    """Keep the record of a run, and what it used under `task`: `id` of the turn, `replay_of` it is held against.
+
+    `more` is `kind` and `outcome` of the turn where it is not a dry run.
+    """
     turn = {
         **rehearsed.record,
         **{
@@ -106,6 +111,7 @@ async def record_run(connection: Connection, rehearsed: Rehearsed, task: str = "
         },
         "task": task,
         "draft": rehearsed.text,
+        **more,
     }
     return (await fetch(connection, "record_dry_run", to_json(clean_json(turn))))[0]
 

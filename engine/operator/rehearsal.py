@@ -89,6 +89,7 @@ class Rehearsal:
         *,
         variant: Variant | None = None,
         simulated: bool = False,
+        for_person: bool = False,
     ) -> None:
         from engine.inbound.resolver import Resolver
         from engine.runtime.agent_runtime import ConversationAgentRuntime
@@ -98,6 +99,7 @@ class Rehearsal:
         self._cap_of_engine = settings.daily_budget_usd
         self._variant = variant or Variant()
         self._simulated = simulated
+        self._for_person = for_person
         self._runtime = ConversationAgentRuntime(
             router,
             deadline_seconds=settings.turn_deadline_seconds,
@@ -123,6 +125,7 @@ class Rehearsal:
         await self._check_budget(claim.tenant_id)
         agent = await self._agent(claim)
         request = self._resolver.request(claim, agent, reserve=False)
+        request = replace(request, for_person=self._for_person)
         result = await self._runtime.run_turn(request)
         recorded = record(result)
         if self._variant.differs:
@@ -225,9 +228,16 @@ class Rehearsal:
 
 @asynccontextmanager
 async def rehearsal(
-    pool: Pool, settings: Settings, *, variant: Variant | None = None, simulated: bool = False
+    pool: Pool,
+    settings: Settings,
+    *,
+    variant: Variant | None = None,
+    simulated: bool = False,
+    for_person: bool = False,
 ) -> AsyncIterator[Rehearsal]:
     """A runner on the providers of `settings` and what the database says now.
+
+    `for_person`: a person asked for the texts and decides about them, so that no rule calls one.
 
     Raises RoutingError when the routing in force cannot be used.
     """
@@ -238,6 +248,8 @@ async def rehearsal(
         async with pool.connection() as connection:
             directory = await load_directory(connection)
         router.configure(directory.settings.llm_routing_config)
-        yield Rehearsal(pool, router, directory, settings, variant=variant, simulated=simulated)
+        yield Rehearsal(
+            pool, router, directory, settings, variant=variant, simulated=simulated, for_person=for_person
+        )
     finally:
         await router.aclose()

@@ -102,7 +102,11 @@ async def _lock_draft(connection: Connection, turn_id: int) -> Row:
     turn = await one(
         connection,
         what,
-        "SELECT thread_id, reply_message_id, reason, draft FROM et_turns WHERE id = %s FOR UPDATE",
+        """SELECT t.thread_id, t.reply_message_id, t.reason, t.draft, t.draft_discarded_at,
+                  (SELECT max(n.id) FROM et_turns n
+                    WHERE n.thread_id = t.thread_id AND n.id > t.id AND n.kind <> 'dry_run'
+                      AND n.draft <> '' AND n.reply_message_id IS NULL AND n.draft_discarded_at IS NULL) AS newer
+             FROM et_turns t WHERE t.id = %s FOR UPDATE""",
         turn_id,
     )
     if not turn["draft"]:
@@ -112,6 +116,10 @@ async def _lock_draft(connection: Connection, turn_id: int) -> Row:
             f"The draft of turn {turn_id} was sent as message {turn['reply_message_id']}.",
             "Nothing is left to do.",
         )
+    if turn["draft_discarded_at"] is not None:
+        raise Refused(f"The draft of turn {turn_id} was discarded.", "Write a reply, or ask for a new draft.")
+    if turn["newer"] is not None:
+        raise Refused(f"The AI has drafted anew since turn {turn_id}.", "Look at the newer draft.")
     if turn["reason"] != SUGGESTED:
         owned_by_human(thread)
     return turn

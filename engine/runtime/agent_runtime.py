@@ -60,6 +60,8 @@ class TurnRequest:
     record_context_prompt: bool
     reserve: Callable[[], Awaitable[Block | None]]
     """Sets money aside for the call; a block when the cap does not allow it."""
+    for_person: bool = False
+    """A person asked for a draft."""
 
 
 @dataclass
@@ -160,6 +162,7 @@ class ConversationAgentRuntime:
             max_age_hours=request.max_age_hours,
             replies_per_hour=agent_policy.replies_per_hour or self._replies_per_hour,
             human_phrases=agent_policy.human_phrases,
+            for_person=request.for_person,
         )
 
     def _context(self, request: TurnRequest, agent: Agent, texts: list[str], budget: int) -> Context:

@@ -68,10 +68,10 @@ held AS (
             WHERE o.thread_id = d.id) b ON true
      WHERE t.id = d.id
  RETURNING t.id, t.tenant_id, t.lead_id, t.channel, t.account, t.address, t.epoch, t.claim_token,
-           t.human_until, t.last_inbound_at
+           t.mode, t.human_until, t.last_inbound_at
 )
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
-       t.epoch, t.claim_token AS token, t.human_until, m.head_id, m.attempts, m.messages, m.sender, m.sender_name,
+       t.epoch, t.claim_token AS token, t.mode, t.human_until, m.head_id, m.attempts, m.messages, m.sender, m.sender_name,
        m.asked_for, l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
        coalesce(h.history, '[]') AS history
   FROM held t

@@ -1,7 +1,7 @@
 -- A message as a turn would see it, without claiming it: for dry runs and drafts.
 -- $1 message  $2 history rows
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
-       t.epoch, t.claim_token AS token, t.human_until, m.attempts,
+       t.epoch, t.claim_token AS token, t.mode, t.human_until, m.attempts,
        json_build_array(json_build_object('id', m.id, 'text', left(m.text_content, 20000),
                                           'kind', m.raw_payload->>'kind', 'created_at', m.created_at::timestamptz)) AS messages,
        m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name, true AS asked_for,

@@ -1,8 +1,10 @@
--- The record of a dry run, which costs real money: a turn that answers nobody, and its usage.
+-- The record of a dry run or of a draft that was asked for, which costs real money: a turn that answers nobody,
+-- and its usage.
 -- $1 the turn, a JSON object (see rehearsal.Rehearsed)
 WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_record($1::text::jsonb) AS d(
-        tenant_id bigint, thread_id bigint, message_id bigint, reason text, error text, agent_id bigint,
+        tenant_id bigint, thread_id bigint, message_id bigint, kind text, outcome text, reason text,
+        error text, agent_id bigint,
         agent_version integer, task text, provider text, model text, attempts jsonb, verdicts jsonb, context jsonb,
         context_prompt text, draft text, prompt_tokens integer, completion_tokens integer, total_tokens integer,
         cost_usd numeric, burst integer, simulated boolean, started_at timestamptz, context_at timestamptz,
@@ -29,7 +31,7 @@ INSERT INTO et_turns (
        total_tokens, cost_usd, burst, simulated, started_at, context_at, answered_at)
 SELECT tenant_id, thread_id, message_id,
        (SELECT max(t.id) FROM et_turns t WHERE t.message_id = d.message_id AND t.kind <> 'dry_run'),
-       'dry_run', 'dry_run', reason, error, agent_id, agent_version, task, provider, model,
+       coalesce(kind, 'dry_run'), coalesce(outcome, 'dry_run'), reason, error, agent_id, agent_version, task, provider, model,
        coalesce(attempts, '[]'), coalesce(verdicts, '[]'), coalesce(context, '{}'), context_prompt, draft,
        prompt_tokens, completion_tokens, total_tokens, cost_usd, burst, coalesce(simulated, false), started_at,
        context_at, answered_at

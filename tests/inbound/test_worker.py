@@ -259,6 +259,36 @@ def test_a_takeover_while_the_model_thinks_keeps_the_text_as_a_draft(world: Trip
     assert world.channel.arrivals() == []
 
 
+def test_an_agent_that_only_suggests_leaves_a_draft_for_a_person(world: Trip) -> None:
+    world.query("UPDATE et_agents SET mode = 'suggest' RETURNING id")
+    world.start()
+    message = world.insert("hello")
+    world.until_status(message, "inbound_human_takeover")
+    row = world.message(message)
+    assert row["reason"] == "suggested"
+    (turn,) = world.query("SELECT * FROM et_turns")
+    assert (turn["outcome"], turn["reply_message_id"]) == ("takeover", None)
+    assert turn["draft"] and turn["cost_usd"] > 0
+    (thread,) = world.query("SELECT owner, holder FROM et_threads")
+    assert thread == {"owner": "ai", "holder": None}
+    assert world.channel.arrivals() == []
+
+
+def test_one_thread_can_be_only_drafted_for_and_the_others_answered(world: Trip) -> None:
+    world.start()
+    world.until_sent(world.insert("hello", sender="anna"))
+    world.query("UPDATE et_threads SET mode = 'suggest' WHERE address = 'anna' RETURNING id")
+    drafted, answered = world.insert("and now?", sender="anna"), world.insert("hello", sender="bob")
+    world.until_sent(answered)
+    world.until_status(drafted, "inbound_human_takeover")
+    assert world.message(drafted)["reason"] == "suggested"
+    world.query("UPDATE et_agents SET mode = 'suggest' RETURNING id")
+    world.query("UPDATE et_threads SET mode = 'auto' WHERE address = 'anna' RETURNING id")
+    world.until_sent(world.insert("still there?", sender="anna"))
+    other = world.insert("me too", sender="bob")
+    world.until_status(other, "inbound_human_takeover")
+
+
 def test_a_dropped_column_stops_claims_and_migration_brings_it_back(world: Trip) -> None:
     engine = world.start()
     world.until_sent(world.insert("before"))
