@@ -156,7 +156,7 @@ async def _channels(settings: Settings) -> list[Check]:
         await registry.aclose()
     checks = [component_check(health, health.blocker.remedy if health.blocker else LOOK) for health in found]
     if not any(accounts for _, accounts in settings.channels):
-        what = "none is connected but the simulator: TELEGRAM_BOT_TOKEN is the quickest start (see README)"
+        what = "none is connected but the simulator: switchboard setup telegram is the quickest start"
         checks.append(Check(name="channels", state="skip", what=what))
     return checks
 

@@ -44,7 +44,7 @@ async def of(channel: str, far: Service, tmp_path: Path, **fields: Any) -> Check
 async def test_without_a_channel_it_says_how_to_begin(tmp_path: Path) -> None:
     found = await checks(tmp_path)
     assert found["channels"].state == "skip"
-    assert "TELEGRAM_BOT_TOKEN" in found["channels"].what
+    assert "setup telegram" in found["channels"].what
     assert "webhooks" not in found
 
 
