@@ -163,6 +163,20 @@ def _takeable(host: Host) -> str | None:
     return "You answer it already; + keeps it longer, T hands it back." if mine else None
 
 
+def _not_mine(host: Host) -> str | None:
+    thread, operator = host.subject("thread"), host.app.session.operator
+    if thread is None or operator is None:
+        return _conversation(host)
+    return "It is yours already; A gives it to somebody else." if thread.operator == operator.name else None
+
+
+def _asleep(host: Host) -> str | None:
+    thread = host.subject("thread")
+    if thread is None:
+        return _conversation(host)
+    return None if thread.snoozed_until is not None else "It is awake; s puts it off."
+
+
 def _with_people(host: Host) -> str | None:
     thread = host.subject("thread")
     if thread is None:
@@ -239,6 +253,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("inbox.hand_back", "T", "Hand back", "Have the AI answer this conversation again.", "inbox",
            mutates=True, when=_with_people),
     Action("inbox.reply", "r", "Reply", "Write to the customer.", "inbox", mutates=True, when=_writable),
+    Action("inbox.next", "w", "Next", "Go to who has waited longest after this one.", "inbox"),
+    Action("inbox.snooze", "s", "Snooze", "Put it off until a time, or until the customer writes.", "inbox",
+           mutates=True, when=_conversation),
+    Action("inbox.label", "l", "Labels", "Add and remove labels; label:vip in the filter finds them.", "inbox",
+           mutates=True, when=_conversation),
     Action("inbox.send", "ctrl+s,ctrl+enter", "Send", "Send what is written.", "inbox", mutates=True, when=_sendable),
     Action("inbox.accept", "a", "Accept draft", "Put the AI's unsent draft into the composer.", "inbox", mutates=True,
            when=_acceptable),
@@ -250,9 +269,15 @@ ACTIONS: tuple[Action, ...] = (
            when=_conversation, footer=False),
     Action("inbox.note", "n", "Note", "Keep a private note with this conversation.", "inbox", mutates=True,
            when=_conversation),
+    Action("inbox.assign", "A", "Assign", "Assign this conversation to somebody, or to nobody.", "inbox",
+           mutates=True, when=_conversation),
+    Action("inbox.mine", "m", "Mine", "Assign this conversation to yourself; the AI goes on answering.", "inbox",
+           mutates=True, when=_not_mine),
+    Action("inbox.wake", "S", "Wake", "Have a snoozed conversation back among those who wait.", "inbox",
+           mutates=True, when=_asleep, footer=False),
     Action("inbox.extend", "plus", "Keep longer", "Put the hand-back off to 30 minutes from now.", "inbox",
            mutates=True, when=_with_people),
-    Action("inbox.filter", "slash", "Filter", "Filter by who waits, who answers, channel, name or number.", "inbox",
+    Action("inbox.filter", "slash", "Filter", "Filter by who waits, whose it is, label, channel or name.", "inbox",
            when=connected),
     Action("inbox.canned", "c,ctrl+r", "Canned", "Put a canned reply into the composer.", "inbox", mutates=True,
            when=_writable),

@@ -15,6 +15,7 @@ from console.command import (
     Json,
     agreed,
     moment,
+    operator_here,
     print_json,
     settings_in_force,
     stdout_bytes,
@@ -118,10 +119,10 @@ def _filter(conditions: dict[str, Any]) -> ReplayFilter:
 
 def _replay(dsn: str, ids: list[int], which: ReplayFilter | None, *, yes: bool) -> Acted:
     """What is counted is what is replayed, however much comes to match while the person thinks."""
-    from engine.operator.audit import Operator
     from engine.operator.bulk import LIMIT
     from engine.operator.replay import matching, requeue
 
+    operator = operator_here()
     if which is not None:
         filtered = which
         ids = with_pool(dsn, lambda pool: matching(pool, filtered))
@@ -131,19 +132,18 @@ def _replay(dsn: str, ids: list[int], which: ReplayFilter | None, *, yes: bool) 
         say("Nothing was changed.", error=True)
         raise typer.Exit(FAILED)
     note = which.model_dump_json(exclude_none=True) if which is not None else None
-    return with_pool(dsn, lambda pool: requeue(pool, Operator.current(), ids, note=note))
+    return with_pool(dsn, lambda pool: requeue(pool, operator, ids, note=note))
 
 
 def _dry_run(dsn: str, settings: Settings, message_id: int, *, json: bool) -> int:
     from console.plain_acts import dry_run_lines
     from engine.observe.feed import Pool
-    from engine.operator.audit import Operator
     from engine.operator.dry_run import DryRun, dry_run
     from engine.operator.rehearsal import rehearsal
 
     async def run(pool: Pool) -> DryRun:
         async with rehearsal(pool, settings) as runner:
-            return await dry_run(pool, Operator.current(), runner, message_id)
+            return await dry_run(pool, operator_here(), runner, message_id)
 
     told = with_pool(dsn, run)
     if json:
@@ -173,13 +173,13 @@ def takeover(
     if for_good and minutes is not None:
         usage("Give either --minutes or --for-good.")
     from console.plain_acts import takeover_lines
-    from engine.operator.audit import Operator
     from engine.operator.takeover import AUTO_RELEASE_MINUTES, take_over
     from engine.supervisor import Database
 
     timer = None if for_good else AUTO_RELEASE_MINUTES if minutes is None else minutes
-    operator = Operator.current()
-    with Database.open(settings_in_force()) as database:
+    settings = settings_in_force()
+    operator = operator_here()
+    with Database.open(settings) as database:
         taken = with_pool(
             database.dsn,
             lambda pool: take_over(pool, operator, thread_id, auto_release_minutes=timer, reason=reason),
@@ -203,14 +203,15 @@ def release(
     Example: switchboard release 12 --answer-waiting
     """
     from console.plain_acts import release_line
-    from engine.operator.audit import Operator
     from engine.operator.takeover import release
     from engine.supervisor import Database
 
-    with Database.open(settings_in_force()) as database:
+    settings = settings_in_force()
+    operator = operator_here()
+    with Database.open(settings) as database:
         done = with_pool(
             database.dsn,
-            lambda pool: release(pool, Operator.current(), thread_id, answer_waiting=answer_waiting),
+            lambda pool: release(pool, operator, thread_id, answer_waiting=answer_waiting),
         )
     if json:
         print_json(done)

@@ -25,6 +25,7 @@ from console.command import (
     settings_in_force,
     usage,
 )
+from console.desk_cli import desk
 from console.plain import say
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
@@ -51,6 +52,7 @@ app.add_typer(acts)
 app.add_typer(upkeep)
 app.add_typer(setups)
 app.add_typer(what_ifs)
+app.add_typer(desk)
 
 
 def main() -> NoReturn:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from engine.observe.feed import Pool
+    from engine.operator.audit import Operator
     from engine.settings import Settings
 
 FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
@@ -82,6 +83,14 @@ def settings_in_force(*, logs_to_stderr: bool = False) -> Settings:
     settings = load_settings()
     configure_logging(settings, quiet=not logs_to_stderr)
     return settings
+
+
+def operator_here() -> Operator:
+    """Who runs this command: the setting `operator`, else the user the system knows."""
+    from engine.operator.audit import Operator
+    from engine.settings import load_settings
+
+    return Operator.current(name=load_settings().operator)
 
 
 def print_json(model: BaseModel) -> None:

@@ -1,4 +1,4 @@
-"""Where a `:` leads: `thread 12`, `message 345`, a phone number, or a customer's name."""
+"""Where a `:` leads: `thread 12`, `message 345`, a phone number, a customer's name, or words that were said."""
 
 from __future__ import annotations
 
@@ -26,9 +26,27 @@ async def go(app: SwitchboardApp, wanted: str) -> None:
     if thread_id is None:
         thread_id = await views.find_thread(pool, wanted)
     if thread_id is None:
-        app.notify(f"Nothing found for “{wanted[:60]}”.", severity="warning", markup=False)
+        await find_words(app, wanted)
         return
     await open_thread(app, thread_id)
+
+
+async def find_words(app: SwitchboardApp, wanted: str) -> None:
+    """The messages in which the words stand, or that there is none."""
+    from engine.observe.finding import first_page
+    from engine.observe.search import SearchError, parse_search
+
+    assert app.session.feed is not None
+    try:
+        page, search = await first_page(app.session.feed.pool, parse_search(wanted), limit=1)
+    except SearchError as error:
+        app.notify(str(error), severity="warning", markup=False)
+        return
+    if not page.rows:
+        app.notify(f"Nothing found for “{wanted[:60]}”.", severity="warning", markup=False)
+        return
+    await app.switch_mode("messages")
+    getattr(app.screen, "search")(search)  # noqa: B009 - of that area
 
 
 async def open_thread(app: SwitchboardApp, thread_id: int) -> None:

@@ -123,7 +123,7 @@ class Session:
         self.settings = self.load()
         self._configure_logging()
         self.preferences = Preferences.read(config_file())
-        self.operator = Operator.current(read_only=self.read_only)
+        self.operator = Operator.current(name=self.settings.operator, read_only=self.read_only)
 
     def _configure_logging(self) -> None:
         """Also after a change: new secrets are to be kept out of the log, too."""

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import FAILED, FINE, USAGE, agreed, finish, settings_in_force, usage, with_pool
+from console.command import (
+    FAILED,
+    FINE,
+    USAGE,
+    agreed,
+    finish,
+    operator_here,
+    settings_in_force,
+    usage,
+    with_pool,
+)
 from console.plain import check_lines, say
 
 if TYPE_CHECKING:
@@ -110,11 +120,10 @@ async def _check(made: Draft) -> Check:
 
 def _keep(made: Draft, settings: Settings) -> None:
     from engine.observe.feed import DatabaseError
-    from engine.operator.audit import Operator
     from engine.operator.setup import keep, what_then
     from engine.supervisor import Database
 
-    operator = Operator.current()
+    operator = operator_here()
     try:
         with Database.open(settings) as database:
             path = with_pool(database.dsn, lambda pool: keep(made, operator, pool))

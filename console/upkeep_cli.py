@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from console.command import FAILED, Json, agreed, print_json, settings_in_force, usage, with_pool
+from console.command import (
+    FAILED,
+    Json,
+    agreed,
+    operator_here,
+    print_json,
+    settings_in_force,
+    usage,
+    with_pool,
+)
 from console.plain import say
 
 upkeep = typer.Typer(rich_markup_mode=None)
@@ -29,11 +38,10 @@ def backup(
     """
     from console.plain_upkeep import backup_lines
     from engine.operator import backup as backups
-    from engine.operator.audit import Operator
     from engine.supervisor import Database
 
     with Database.open(settings_in_force()) as database:
-        done = backups.backup(database, Operator.current(), file, verify=not no_verify)
+        done = backups.backup(database, operator_here(), file, verify=not no_verify)
     if json:
         print_json(done)
     else:
@@ -57,11 +65,10 @@ def restore(
     """
     from console.plain_upkeep import restore_lines
     from engine.operator import backup as backups
-    from engine.operator.audit import Operator
     from engine.supervisor import Database
 
     with Database.open(settings_in_force()) as database:
-        done = backups.restore(database, Operator.current(), file, force=force)
+        done = backups.restore(database, operator_here(), file, force=force)
     if json:
         print_json(done)
     else:
@@ -92,7 +99,6 @@ def erase(
         usage("--tenant goes with an address.")
     from console.plain_upkeep import erasure_lines
     from engine.operator import erasure
-    from engine.operator.audit import Operator
     from engine.supervisor import Database
 
     with Database.open(settings_in_force()) as database:
@@ -111,7 +117,7 @@ def erase(
                 if not agreed("All of it will be erased for good. Go on?"):
                     say("Nothing was changed.", error=True)
                     raise typer.Exit(FAILED)
-            operator = Operator.current()
+            operator = operator_here()
             told = with_pool(
                 database.dsn,
                 lambda pool: erasure.erase(pool, operator, lead_id=lead, address=address, tenant_id=tenant),

@@ -14,6 +14,7 @@ from console.command import (
     FAILED,
     FINE,
     agreed,
+    operator_here,
     print_json,
     settings_in_force,
     stdout_bytes,
@@ -94,7 +95,6 @@ def _start(dsn: str, agent: int, version: int, words: str, limit: int, *, yes: b
     from console.plain_what_if import estimate_line
     from engine.observe.search import SearchError, parse_search
     from engine.observe.views import matching_ids
-    from engine.operator.audit import Operator
     from engine.operator.what_if import Estimate, create, eligible, estimate
 
     try:
@@ -112,14 +112,13 @@ def _start(dsn: str, agent: int, version: int, words: str, limit: int, *, yes: b
         if not yes and not agreed("Nothing is sent to customers. Go on?"):
             say("Nothing was run.", error=True)
             raise typer.Exit(FAILED)
-    return with_pool(dsn, lambda pool: create(pool, Operator.current(), agent, version, ids, words)).id
+    return with_pool(dsn, lambda pool: create(pool, operator_here(), agent, version, ids, words)).id
 
 
 def _run(dsn: str, settings: Settings, what_if_id: int) -> None:
-    from engine.operator.audit import Operator
     from engine.operator.what_if import run, set_state
 
-    operator, terminal = Operator.current(), sys.stderr.isatty()
+    operator, terminal = operator_here(), sys.stderr.isatty()
 
     def progress(done: int, of: int) -> None:
         if terminal:
@@ -134,14 +133,9 @@ def _run(dsn: str, settings: Settings, what_if_id: int) -> None:
 
 def _cancel(dsn: str, what_if_id: int) -> int:
     from console.plain_what_if import what_if_line
-    from engine.operator.audit import Operator
     from engine.operator.what_if import set_state
 
-    say(
-        what_if_line(
-            with_pool(dsn, lambda pool: set_state(pool, Operator.current(), what_if_id, "cancelled"))
-        )
-    )
+    say(what_if_line(with_pool(dsn, lambda pool: set_state(pool, operator_here(), what_if_id, "cancelled"))))
     return FINE
 
 

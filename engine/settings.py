@@ -141,6 +141,9 @@ class Settings(ChannelSettings):
     thread_replies_per_hour: int = Field(30, ge=1)
     """The loop guard: an AI that answers one thread more often is talking to a machine."""
 
+    operator: str | None = None
+    """Who acts at this terminal, for assignments and the audit log; else the user the system knows."""
+
     log_level: str = "INFO"
     log_format: str = Field("json", pattern="^(json|text)$")
 
@@ -164,6 +167,7 @@ class Settings(ChannelSettings):
         "admin_token",
         "simulator_base_url",
         "simulator_webhook_secret",
+        "operator",
         mode="before",
     )
     @classmethod

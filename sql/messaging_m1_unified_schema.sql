@@ -115,6 +115,8 @@ BEGIN
     UPDATE et_threads
        SET last_inbound_at = now(),
            last_message_at = now(),
+           snoozed_until = NULL,
+           snoozed_by = NULL,
            address = coalesce(nullif(address, ''), NEW.raw_payload->>'from', address),
            burst_started_at = CASE WHEN due_at IS NULL THEN now() ELSE burst_started_at END,
            due_at = CASE WHEN owner = 'human' THEN now()

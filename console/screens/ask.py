@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from console.sanitise import cell
 from console.screens.guarded import Dialog
+from console.widgets.completing import Completing
 from console.widgets.quiet import Quiet
 from console.words import BAD, GOOD, KEY, MUTED, STRONG
 
@@ -26,15 +27,16 @@ class Ask(Dialog[str | None]):
     CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close")]
 
-    def __init__(self, title: str, how: str, text: str, check: Check) -> None:
+    def __init__(self, title: str, how: str, text: str, check: Check, *, known: Sequence[str] = ()) -> None:
         super().__init__()
         self._title, self._how, self._text, self._check = title, how, text, check
+        self._known = known
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog ask"):
             yield Quiet(cell(self._title, STRONG))
             yield Quiet(cell(self._how, MUTED))
-            yield Input(cell(self._text, limit=2000).plain, compact=True, id="answer")
+            yield Completing(typed(self._text), self._known, id="answer")
             yield Quiet(id="verdict")
             yield Quiet(
                 Content.assemble(
@@ -44,7 +46,6 @@ class Ask(Dialog[str | None]):
 
     def on_mount(self) -> None:
         entry = self.query_one(Input)
-        entry.cursor_blink = False
         entry.focus()
         self._judge(entry.value)
 
@@ -63,6 +64,11 @@ class Ask(Dialog[str | None]):
             verdict, good = refusal(error), False
         self.query_one("#verdict", Quiet).show(verdict)
         return good
+
+
+def typed(text: str) -> str:
+    """A text to begin with; a space at its end waits for the next word."""
+    return cell(text, limit=2000).plain + (" " if text.endswith(" ") else "")
 
 
 def refusal(error: Exception) -> Content:

@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
 from console.actions import bindings
-from console.screens.inbox_acts import InboxActs
+from console.screens.inbox_desk import InboxDesk
 from console.screens.inbox_rows import Shown, ThreadList, shown
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.composer import Composer
@@ -29,7 +29,7 @@ TICK_SECONDS = 10.0
 """How often ages and countdowns are looked at; they are told to the minute."""
 
 
-class InboxScreen(InboxActs):
+class InboxScreen(InboxDesk):
     """The second area."""
 
     AREA = "inbox"
@@ -51,7 +51,9 @@ class InboxScreen(InboxActs):
     def compose_area(self) -> ComposeResult:
         with Horizontal(id="panes"):
             with Vertical(id="list"):
-                yield FilterBar("every conversation", "waiting · mine · ai · telegram · a name or number")
+                yield FilterBar(
+                    "every conversation", "waiting · mine · label:vip · snoozed · a name or number"
+                )
                 yield ThreadList()
             with Vertical(id="talk"):
                 yield Lines(id="head")
@@ -141,7 +143,7 @@ class InboxScreen(InboxActs):
         )
         if not listed.has_focus and listed.row is not None and listed.row.row.id != self.chosen:
             listed.go_to(self.chosen)
-        waiting = sum(row.waiting for row in view.urgent)
+        waiting = sum(row.waiting and row.snoozed_until is None for row in view.urgent)
         drafts = sum(row.drafted for row in view.urgent)
         parts = [f"{count(waiting)} wait{'s' if waiting == 1 else ''}"] if waiting else []
         parts += [f"✎ {count(drafts)} draft{'' if drafts == 1 else 's'}"] if drafts else []
@@ -184,6 +186,10 @@ class InboxScreen(InboxActs):
         self.refresh_bindings()
         if not self.folded:
             self.read_talk()
+
+    def go_to(self, thread_id: int) -> None:
+        self._choose(thread_id)
+        self.query_one(ThreadList).go_to(thread_id)
 
     def on_arranged_list_wanted(self) -> None:
         edge = self._edge or (self._view.edge if self._view else None)

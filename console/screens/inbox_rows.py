@@ -1,7 +1,7 @@
 """A conversation in the inbox's list: two lines.
 
-● Anna Berger                      12m      who waits, how long
-  ◆ you 40m ↺ 28m · Where is my order?      who answers, since when, until when; the last words
+● Anna Berger                      12m      who waits, how long; z 3h: asleep for so long
+  ◆ you 40m ↺ 28m #vip · Where is it?       who answers, since when, until when; labels; the last words
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from textual.content import Content
 
@@ -21,6 +22,10 @@ from console.words import BAD, BUSY, GOOD, MUTED, STRONG, WARN, Look
 
 if TYPE_CHECKING:
     from engine.observe.threads import ThreadRow
+
+
+HUES = ("#6a9fd8", "#b48ead", "#56a8a8", "#d08770", "#8fae6b", "#cf6f95")
+"""Of labels; none of them is the colour of a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Shown:
     back: str
     window: str
     at: str
+    asleep: str = ""
+    """How long it sleeps."""
 
 
 def rough(seconds: float | None) -> str:
@@ -80,20 +87,23 @@ def shown(row: ThreadRow, clock: Clock, me: str, *, wanting: bool = False, writi
     window = remaining(clock, row.window_until)
     return Shown(
         row=row,
-        mine=row.owner == "human" and row.operator == me,
-        wanting=wanting and row.waiting,
+        mine=row.operator is not None and row.operator == me,
+        wanting=wanting and row.waiting and row.snoozed_until is None,
         writing=writing,
         waits=rough(clock.age(row.waiting_since or row.last_inbound_at)) if row.waiting else "",
         since=rough(clock.age(row.owner_since)) if row.owner == "human" else "",
         back=left(remaining(clock, row.auto_release_at)),
         window="closed" if window is not None and window <= 0 else left(window),
         at=moment(clock, row.last_message_at),
+        asleep=left(remaining(clock, row.snoozed_until)),
     )
 
 
 def mark(item: Shown) -> Look:
     """Whether somebody waits, and for whom."""
     row = item.row
+    if item.asleep:
+        return Look("z", "asleep", MUTED)
     if item.wanting:
         return Look("✗", "error", BAD) if row.last_status == "inbound_error" else Look("●", "waits", WARN)
     if row.owner == "human":
@@ -113,12 +123,15 @@ class ThreadList(ArrangedList[Shown]):
 
     def draw(self, row: Shown, width: int) -> Sequence[Content]:
         look, thread = mark(row), row.row
-        right = Content.styled(row.waits, look.style) if row.waits else Content.styled(row.at, MUTED)
+        if row.asleep:
+            right = Content.styled(f"z {row.asleep}", MUTED)
+        else:
+            right = Content.styled(row.waits, look.style) if row.waits else Content.styled(row.at, MUTED)
         name = cell(thread.who or thread.address or f"thread {thread.id}", STRONG if row.wanting else "", 60)
         room = max(1, width - 4 - right.cell_length)
         return [
             Content.assemble((f"{look.glyph} ", look.style), fit(name, room), " ", right, " "),
-            fit(Content.assemble("  ", owner(row), countdowns(row), last_words(row)), width),
+            fit(Content.assemble("  ", owner(row), countdowns(row), labels(thread), last_words(row)), width),
         ]
 
 
@@ -126,11 +139,20 @@ def owner(item: Shown) -> Content:
     """Who answers, and since when."""
     row = item.row
     if row.owner != "human":
-        return Content.styled("AI", MUTED)
+        whose = "" if row.operator is None else " → you" if item.mine else f" → {row.operator}"
+        return Content.assemble(("AI", MUTED), cell(whose, GOOD if item.mine else "", 16))
     if row.operator is None:
         return Content.assemble(("◆ nobody yet", WARN), (f" {item.since}", MUTED))
     name = Content("you") if item.mine else cell(row.operator, "", 12)
     return Content.assemble(("◆ ", GOOD if item.mine else ""), name, (f" {item.since}", MUTED))
+
+
+def labels(row: ThreadRow, most: int = 3) -> Content:
+    """What it is about: each word in a colour of its own, the same everywhere."""
+    parts = [cell(f" #{label}", HUES[crc32(label.encode()) % len(HUES)], 32) for label in row.labels[:most]]
+    if len(row.labels) > most:
+        parts.append(Content.styled(f" +{len(row.labels) - most}", MUTED))
+    return Content("").join(parts)
 
 
 def countdowns(item: Shown) -> Content:

@@ -18,7 +18,10 @@ class Jump(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="prompt"):
-            yield Input(placeholder="area · thread 12 · message 345 · +44 7700 900123", compact=True)
+            yield Input(
+                placeholder="area · thread 12 · message 345 · +44 7700 900123 · a name · words",
+                compact=True,
+            )
 
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False

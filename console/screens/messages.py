@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.observe.views import MessageRow, Page, Tail
     from engine.operator.bulk import Acted
 
+OTHERWISE = {"similar": "no such words: these are like them", "scan": "within words, as no word begins so"}
 EXAMPLE = "status:error channel:telegram tenant:1 provider:uniapi cost>0.01 words"
 QUIET_LOOKS = 5
 """Looks without anything new after which no message can still be committed late."""
@@ -40,6 +41,8 @@ class MessagesView:
     page: Page | None
     tail: Tail | None
     told: Told | None
+    problem: str = ""
+    """Why there is no page."""
 
 
 class MessagesScreen(AreaScreen):
@@ -57,6 +60,8 @@ class MessagesScreen(AreaScreen):
         """The newest id that was looked at; None before the first page."""
         self._quiet = 0
         self._reached = 0
+        self._problem = ""
+        """Why this search was given up; it is not tried again by itself."""
         self._open_id: int | None = None
 
     def compose_area(self) -> ComposeResult:
@@ -90,12 +95,19 @@ class MessagesScreen(AreaScreen):
 
     async def load(self, pool: Pool) -> MessagesView:
         from engine.observe import views
-        from engine.observe.search import MessageSearch
+        from engine.observe.finding import first_page
+        from engine.observe.search import MessageSearch, SearchError
 
         search = self._search or MessageSearch()
         told = await self._read_detail(pool) if self._open_id is not None else None
+        if self._problem:
+            return MessagesView(None, None, told, self._problem)
         if self._seen is None:
-            page = await views.page_before(pool, search)
+            try:
+                page, self._search = await first_page(pool, search)
+            except SearchError as error:
+                self._problem = str(error)
+                return MessagesView(None, None, told, self._problem)
             return MessagesView(page, None, told)
         rows = self._list.rows
         known = None
@@ -123,7 +135,11 @@ class MessagesScreen(AreaScreen):
         return Told(detail, timeline, why)
 
     def show(self, view: MessagesView) -> None:
-        if view.page is not None:
+        self._list.seek(self._search.pieces if self._search else ())
+        if view.problem:
+            self._list.replace((), at_oldest=True)
+            self._tell_filter(view.problem)
+        elif view.page is not None:
             self._list.replace(view.page.rows, at_oldest=view.page.end)
             self._reached = view.page.reached
             self._seen = max((row.id for row in view.page.rows), default=0)
@@ -131,7 +147,8 @@ class MessagesScreen(AreaScreen):
             self._show_tail(view.tail)
         if view.told is not None and view.told.detail.chosen == self._open_id:
             self._detail.tell(view.told)
-        self._tell_filter()
+        if not view.problem:
+            self._tell_filter()
 
     def _show_tail(self, tail: Tail) -> None:
         if tail.gap and self._list.follow:
@@ -154,7 +171,9 @@ class MessagesScreen(AreaScreen):
             note = "G follows"
         else:
             note = "older ones · G for the newest"
-        if self._search and not listed.at_oldest and len(listed.rows) < 20:
+        if self._search and self._search.how and listed.rows:
+            note = OTHERWISE[self._search.how]
+        elif self._search and not listed.at_oldest and len(listed.rows) < 20:
             note = f"looked back to #{self._reached} · g looks further"
         self.query_one(FilterBar).tell(words, note, bad=bool(problem))
 
@@ -167,14 +186,18 @@ class MessagesScreen(AreaScreen):
     async def read_page(self, where: str, edge: int) -> None:
         """Another page at one end of the list; the newest of all for an edge below zero."""
         from engine.observe import views
-        from engine.observe.search import MessageSearch
+        from engine.observe.search import MessageSearch, SearchError
 
         feed = self.switchboard.session.feed
         if feed is None:
             return
         search = self._search or MessageSearch()
         if where == "older":
-            page = await views.page_before(feed.pool, search, min(edge, self._reached or edge))
+            try:
+                page = await views.page_before(feed.pool, search, min(edge, self._reached or edge))
+            except SearchError as error:
+                self._tell_filter(str(error))
+                return
             self._reached = page.reached
             self._list.prepend(page.rows, at_oldest=page.end)
         elif edge < 0:
@@ -239,6 +262,7 @@ class MessagesScreen(AreaScreen):
     def search(self, search: MessageSearch) -> None:
         """Show what matches, from the newest on."""
         self._search = search
+        self._problem = ""
         self._seen = None
         self._list.empty = _nothing(bool(search))
         self._tell_filter()
@@ -257,7 +281,7 @@ class MessagesScreen(AreaScreen):
 
         feed = self.switchboard.session.feed
         assert feed is not None
-        self._search = None
+        self._search, self._problem = None, ""
         before = await views.page_before(feed.pool, MessageSearch(), message_id + 1)
         after = await views.page_after(feed.pool, MessageSearch(), message_id)
         rows = (*before.rows, *after.rows)

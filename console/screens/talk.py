@@ -9,7 +9,7 @@ from textual.content import Content
 
 from console.clock import Clock
 from console.sanitise import cell, foreign
-from console.screens.inbox_rows import left, moment, remaining, rough
+from console.screens.inbox_rows import labels, left, moment, remaining, rough
 from console.widgets.lines import Line
 from console.widgets.transcript import Entry
 from console.words import BAD, BUSY, GOOD, INBOUND, KEY, MUTED, STRONG, WARN, Look, look
@@ -35,11 +35,23 @@ def head(row: ThreadRow, clock: Clock, me: str) -> list[Line]:
     address = "" if row.address == row.who else f"  {row.address}"
     who = Content.assemble(
         cell(row.who or row.address or "nobody known", STRONG, 60),
+        labels(row, most=6),
         cell(address, MUTED, 60),
         cell(f"  {row.channel}{account} · thread {row.id}", MUTED),
         ("  ⊘ asked not to be written to" if row.opted_out_at else "", BAD),
     )
-    return [Line(who), Line(Content.assemble(_owner(row, clock, me), _timer(row, clock), window(row, clock)))]
+    state = (_asleep(row, clock), _owner(row, clock, me), _timer(row, clock), window(row, clock))
+    return [Line(who), Line(Content.assemble(*state))]
+
+
+def _asleep(row: ThreadRow, clock: Clock) -> Content:
+    if row.snoozed_until is None:
+        return Content("")
+    return Content.assemble(
+        ("z asleep until ", WARN),
+        f"{moment(clock, row.snoozed_until)}",
+        (f", {left(remaining(clock, row.snoozed_until))} · ", MUTED),
+    )
 
 
 def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
@@ -54,9 +66,13 @@ def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
         return Content.styled("◐ The AI is writing an answer", BUSY)
     if row.waiting and row.due_at is None:
         return Content.styled("✗ The AI gave no answer, and nobody else does", BAD)
+    whose = Content("")
+    if row.operator is not None:
+        mine = row.operator == me
+        whose = cell(" · yours" if mine else f" · {row.operator}'s", GOOD if mine else "", 27)
     if row.mode == "suggest":
-        return Content.styled("The AI only drafts here, a person sends", WARN)
-    return Content.styled("The AI answers", MUTED)
+        return Content.assemble(("The AI only drafts here, a person sends", WARN), whose)
+    return Content.assemble(("The AI answers", MUTED), whose)
 
 
 def _timer(row: ThreadRow, clock: Clock) -> Content:

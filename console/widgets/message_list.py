@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -10,7 +11,8 @@ from console.clock import Clock
 from console.sanitise import cell
 from console.widgets.lines import fit
 from console.widgets.row_list import RowList
-from console.words import GOOD, KEY, MUTED, Look, look, short, usd
+from console.words import GOOD, HIT, KEY, MUTED, Look, look, short, usd
+from engine.observe.hits import spans
 
 if TYPE_CHECKING:
     from engine.observe.views import MessageRow
@@ -32,7 +34,7 @@ class MessageList(RowList["MessageRow"]):
 
     HELP = """\
 # Messages
-`/` filters, e.g. `status:error channel:telegram cost>0.01 refund`.
+`/` filters, e.g. `status:error channel:telegram cost>0.01 refund`; words in any order, "one piece" in quotes.
 **→** a customer wrote · **←** the AI · **⇐** a person.
 Enter opens the trip of a message, `]` the next view of it.
 """
@@ -40,7 +42,12 @@ Enter opens the trip of a message, `]` the next view of it.
     def __init__(self, clock: Clock, *, id: str | None = None) -> None:
         super().__init__(lambda row: row.id, id=id)
         self._clock = clock
+        self._sought: tuple[str, ...] = ()
         self.empty = Content.styled(" No message here yet.", MUTED)
+
+    def seek(self, words: Sequence[str]) -> None:
+        """Mark these words wherever they stand in a text."""
+        self._sought = tuple(words)
 
     def draw(self, row: MessageRow, width: int) -> Content:
         state = message_look(row)
@@ -65,5 +72,12 @@ Enter opens the trip of a message, `]` the next view of it.
                 fit(Content.styled(cost, MUTED), 9, right=True),
                 "  ",
             ]
-        parts.append(cell(row.text) if row.text else Content.styled(f"({row.kind or 'empty'})", MUTED))
+        parts.append(self._text(row) if row.text else Content.styled(f"({row.kind or 'empty'})", MUTED))
         return Content.assemble(*parts)
+
+    def _text(self, row: MessageRow) -> Content:
+        """The text made safe first, then its hits marked: a mark is never part of it."""
+        text = cell(row.text, limit=300)
+        for begin, end in spans(text.plain, self._sought) if self._sought else ():
+            text = text.stylize(HIT, begin, end)
+        return text

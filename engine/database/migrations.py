@@ -23,7 +23,7 @@ import psycopg
 from psycopg import sql
 from pydantic import BaseModel, Field
 
-from engine.database import tables
+from engine.database import search_index, tables
 from engine.database.connection import SQL_DIR, conninfo, explain_connect_error
 from engine.database.schema_checks import CATALOGUE, SCHEMA_FILE, SchemaCheck, evaluate, guards
 from engine.model import Blocker
@@ -37,6 +37,7 @@ USAGE_FILE = "message_usage_columns.sql"
 ADVISORY_LOCK = 0x73776264
 LOCK_TIMEOUT_MS = 1500
 LOCK_TRIES = 20
+LOCK_LOOK_SECONDS = 0.05
 
 StepName = Literal[
     "1 tables",
@@ -83,7 +84,12 @@ def fingerprint() -> str:
     from pathlib import Path
 
     digest = hashlib.sha256()
-    for path in (Path(tables.__file__), SQL_DIR / USAGE_FILE, SQL_DIR / SCHEMA_FILE):
+    for path in (
+        Path(tables.__file__),
+        Path(search_index.__file__),
+        SQL_DIR / USAGE_FILE,
+        SQL_DIR / SCHEMA_FILE,
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -98,7 +104,7 @@ def migrate(
     started = time.perf_counter()
     run = MigrationRun(started_at=datetime.now(UTC), steps=[Step(name=name) for name in STEP_NAMES])
     with _connect(dsn) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        _lock(connection)
         _set_lock_timeout(connection)
         check = check_schema(connection)
         if check.compatible and _last_fingerprint(connection) == fingerprint():
@@ -108,6 +114,7 @@ def migrate(
         else:
             run.changed = True
             _run_steps(connection, run, on_step)
+        run.drift += search_index.make_small(connection)
         with _timed(run.steps[5], on_step):
             check = check_schema(connection)
             run.steps[5].statements = [CATALOGUE.strip()]
@@ -132,6 +139,7 @@ def plan(dsn: str) -> MigrationRun:
             run.changed = True
             run.steps[0].statements = _create_tables(connection)
             run.steps[1].statements, run.drift = _additions(connection)
+            run.steps[1].statements += search_index.planned(search_index.state_now(connection))
             for step, file in zip(run.steps[2:5], (USAGE_FILE, SCHEMA_FILE, USAGE_FILE), strict=True):
                 step.statements = [body for _, body in file_steps(file)]
         run.steps[5].statements = [CATALOGUE.strip()]
@@ -164,6 +172,15 @@ def _connect(dsn: str) -> psycopg.Connection[Any]:
     connection.execute("SET client_min_messages = warning")
     connection.execute("SET idle_in_transaction_session_timeout = 0")
     return connection
+
+
+def _lock(connection: psycopg.Connection[Any]) -> None:
+    """Wait for other migrators, without a statement under way: an index made CONCURRENTLY waits for those."""
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_LOCK]).fetchone()
+        if row is not None and row[0]:
+            return
+        time.sleep(LOCK_LOOK_SECONDS)
 
 
 def _set_lock_timeout(connection: psycopg.Connection[Any]) -> None:
@@ -269,7 +286,7 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
     from sqlalchemy.pool import StaticPool
 
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
-    known = set(guards()["indexes"])
+    known = set(guards()["indexes"]) | search_index.NAMES
 
     def ours(obj: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
         if kind == "table":

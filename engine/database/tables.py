@@ -182,6 +182,10 @@ threads = _table(
     _at("auto_release_at"),
     _text("mode"),  # auto or suggest, in place of its agent's; NULL: as the agent
     _at("human_until"),  # when the last human stretch ended
+    # The desk: what a thread is about, and until when it waits for nobody. `operator` is whose it is, whoever answers.
+    _json("labels", "[]"),
+    _at("snoozed_until"),
+    _text("snoozed_by"),
     # The mailbox: whether the thread has work, from when on, and who holds it.
     _at("due_at"),
     _at("burst_started_at"),
@@ -197,6 +201,10 @@ threads = _table(
     Index("et_threads_held", "lease_until", postgresql_where=text("holder IS NOT NULL")),
     Index("et_threads_human", "owner_since", postgresql_where=text("owner = 'human'")),
     Index("et_threads_recent", "last_message_at"),
+    # Lists of a label, of an operator and of what sleeps go through these, however long the past.
+    Index("et_threads_labelled", "last_message_at", postgresql_where=text("labels <> '[]'::jsonb")),
+    Index("et_threads_assigned", "last_message_at", postgresql_where=text("operator IS NOT NULL")),
+    Index("et_threads_snoozed", "last_message_at", postgresql_where=text("snoozed_until IS NOT NULL")),
     hot=True,
 )
 

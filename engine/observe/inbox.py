@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
-from engine.database.connection import Connection, Pool, fetch
+from psycopg import AsyncRawCursor
+from psycopg.rows import dict_row
+
+from engine.database.connection import Connection, Pool, Row, fetch, statement, to_json
 from engine.observe.message_sql import pattern
 from engine.observe.search import SearchError
 from engine.observe.threads import (
@@ -31,7 +34,12 @@ PAGE = 60
 STRETCH = 1_000
 """Conversations that one page of a search looks at, at most."""
 LOOKS = 5
-KNOWN = "waiting, mine, person, ai, tenant:1, channel:telegram, a name or number"
+USED = 2_000
+"""Conversations that are looked at for the labels and operators in use."""
+KNOWN = (
+    "waiting, mine, unassigned, assigned:otto, label:vip, snoozed, person, ai, tenant:1, channel:telegram, "
+    "a name or number"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,11 @@ class ThreadSearch:
     owner: str | None = None
     waiting: bool | None = None
     operator: str | None = None
+    """Whose it is."""
+    unassigned: bool | None = None
+    labels: tuple[str, ...] | None = None
+    """All of them."""
+    snoozed: bool | None = None
     channel: str | None = None
     tenant_id: int | None = None
     text: str | None = None
@@ -89,9 +102,13 @@ def parse_threads(words: str, me: str) -> ThreadSearch:
         name, sign, value = word.partition(":")
         match word.lower():
             case "waiting":
-                search = replace(search, waiting=True)
+                search = replace(search, waiting=True, snoozed=search.snoozed or False)
             case "mine":
-                search = replace(search, owner="human", operator=me)
+                search = replace(search, operator=me)
+            case "unassigned":
+                search = replace(search, unassigned=True)
+            case "snoozed":
+                search = replace(search, snoozed=True)
             case "person" | "human":
                 search = replace(search, owner="human")
             case "ai":
@@ -100,6 +117,10 @@ def parse_threads(words: str, me: str) -> ThreadSearch:
                 search = replace(search, channel=known)
             case _ if sign and name == "channel" and value:
                 search = replace(search, channel=value)
+            case _ if name in ("assigned", "to") and value:
+                search = replace(search, operator=me if value == "me" else value)
+            case _ if name == "label" and value:
+                search = replace(search, labels=(*(search.labels or ()), value.casefold()))
             case _ if name == "tenant" and re.fullmatch(r"\d{1,18}", value):
                 search = replace(search, tenant_id=int(value))
             case _ if sign and re.fullmatch("[a-z]+", name):
@@ -157,13 +178,44 @@ async def _urgent(connection: Connection, search: ThreadSearch) -> list[int]:
 async def _recent(connection: Connection, search: ThreadSearch, edge: Edge) -> tuple[list[int], Edge]:
     """A page's ids and its end; of a search, what a stretch of conversations brings, or a page's worth of it."""
     stretch = STRETCH if search else PAGE
-    row = (await fetch(connection, "threads_recent", edge.at, edge.id, stretch, *_conditions(search)))[0]
+    row = await _stretch(connection, search, edge, stretch)
     ids: list[int] = row["ids"]
     if len(ids) > PAGE:
         return ids[:PAGE], Edge(row["times"][PAGE - 1], ids[PAGE - 1])
     if not row["looked"]:
         return ids, replace(edge, end=True)
     return ids, Edge(row["reached_at"], row["reached_id"], end=row["looked"] < stretch)
+
+
+async def _stretch(connection: Connection, search: ThreadSearch, edge: Edge, stretch: int) -> Row:
+    """The statement, over the smallest index that holds all that can match."""
+    query = statement("threads_recent")
+    for narrow, predicate in (
+        (search.snoozed, b"snoozed_until IS NOT NULL"),
+        (search.labels, b"labels <> '[]'::jsonb"),
+        (search.operator, b"operator IS NOT NULL"),
+    ):
+        if narrow:
+            query = query.replace(b"/* narrowed */ true", predicate)
+            break
+    async with AsyncRawCursor(connection, row_factory=dict_row) as cursor:
+        await cursor.execute(query, (edge.at, edge.id, stretch, *_conditions(search)), prepare=True)
+        return (await cursor.fetchall())[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskWords:
+    """What people have typed before, most used first, to complete what is being typed."""
+
+    labels: tuple[str, ...]
+    operators: tuple[str, ...]
+
+
+async def desk_words(pool: Pool) -> DeskWords:
+    """The labels and operators in use among the latest `USED` conversations that have any."""
+    async with pool.connection() as connection:
+        row = (await fetch(connection, "desk_words", USED))[0]
+    return DeskWords(tuple(row["labels"]), tuple(row["operators"]))
 
 
 def _conditions(search: ThreadSearch) -> tuple[object, ...]:
@@ -174,4 +226,7 @@ def _conditions(search: ThreadSearch) -> tuple[object, ...]:
         pattern(search.text),
         search.tenant_id,
         search.operator,
+        search.unassigned,
+        None if search.labels is None else to_json(search.labels),
+        search.snoozed,
     )

@@ -7,12 +7,19 @@ values then, and drops the conditions that are not asked for.
 
 from __future__ import annotations
 
+import re
+
+from engine.database.search_index import SIGNS, SPLIT, TEXT, Way
 from engine.observe.search import INBOUND, OUTBOUND, MessageSearch
 
 STRETCH = 20_000
 """Ids that one statement looks at, at most, where no index serves the search."""
 MOST = 10_000
 """Rows of a status that are searched through its partial index, the newest ones."""
+SHORTEST = 3
+"""Letters of a piece that its index can look up."""
+NEAR = 5_000
+"""Ids at the near end that are looked at without the index: words that are common are found there."""
 
 CONDITIONS = """
    AND (%(status)s::text[] IS NULL OR m.delivery_status = ANY(%(status)s))
@@ -24,7 +31,6 @@ CONDITIONS = """
    AND (%(model)s::text IS NULL OR m.llm_model ILIKE %(model)s)
    AND (%(cost_usd)s::numeric IS NULL OR m.llm_estimated_cost_usd >= %(cost_usd)s)
    AND (%(reason)s::text IS NULL OR starts_with(m.reason, %(reason)s))
-   AND (%(text)s::text IS NULL OR m.text_content ILIKE %(text)s)
 """
 
 _OPEN = f"""
@@ -69,7 +75,35 @@ SOURCES: dict[frozenset[str], str] = {
 _HISTORY = "  FROM et_messages m\n"
 
 
-def source(search: MessageSearch) -> tuple[str, bool]:
+_TEXT, _SPLIT = (text.replace("text_content", "m.text_content") for text in (TEXT, SPLIT))
+
+
+def _words(search: MessageSearch, way: Way) -> str:
+    """What the words of a search ask of a message, as an index serves it."""
+    pieces = search.pieces
+    if not pieces:
+        return ""
+    if search.how == "similar":
+        return "".join(f" AND %(piece{n})s <%% {_TEXT}" for n in range(len(pieces)))
+    if served(search, way) == "words":
+        return f" AND to_tsvector('simple', {_SPLIT}) @@ to_tsquery('simple', %(words)s)"
+    return "".join(f" AND {_TEXT} ILIKE %(piece{n})s" for n in range(len(pieces)))
+
+
+def served(search: MessageSearch, way: Way) -> Way:
+    """How this search goes: three letters are what the index of pieces needs at least."""
+    if not search.pieces or search.how == "scan" or way == "scan":
+        return "scan"
+    if search.how == "similar":
+        return "pieces"
+    if not any(any(character.isalnum() for character in piece) for piece in search.pieces):
+        return "scan"  # an index of words holds no signs
+    if way == "pieces" and not any(len(piece) >= SHORTEST for piece in search.pieces):
+        return "words"
+    return way
+
+
+def source(search: MessageSearch, way: Way = "scan") -> tuple[str, bool]:
     """Where to look, and whether only a stretch of ids may be looked at in one statement."""
     if search.thread_id is not None:
         return _HISTORY, False
@@ -78,22 +112,27 @@ def source(search: MessageSearch) -> tuple[str, bool]:
         for statuses, rows in SOURCES.items():
             if wanted <= statuses:
                 return rows, False
-    return _HISTORY, True
+    return _HISTORY, served(search, way) == "scan"
 
 
-def older(search: MessageSearch) -> str:
-    """Ids below `before` and not below `floor`, the highest first."""
+def older(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) -> str:
+    """Ids below `before` and not below `floor`, the highest first.
+
+    `indexed` keeps the planner from going down the ids for words that are rare: it cannot know how rare.
+    """
     return (
-        f"SELECT m.id {source(search)[0]} WHERE m.id < %(before)s AND m.id >= %(floor)s {CONDITIONS}"
-        " ORDER BY m.id DESC LIMIT %(limit)s"
+        f"SELECT m.id {source(search, way)[0]} WHERE m.id < %(before)s AND m.id >= %(floor)s {CONDITIONS}"
+        f"{_words(search, way)}"
+        f" ORDER BY m.id{' + 0' if indexed else ''} DESC LIMIT %(limit)s"
     )
 
 
-def newer(search: MessageSearch) -> str:
+def newer(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) -> str:
     """Ids above `after` and not above `ceiling`, the lowest first."""
     return (
-        f"SELECT m.id {source(search)[0]} WHERE m.id > %(after)s AND m.id <= %(ceiling)s {CONDITIONS}"
-        " ORDER BY m.id LIMIT %(limit)s"
+        f"SELECT m.id {source(search, way)[0]} WHERE m.id > %(after)s AND m.id <= %(ceiling)s {CONDITIONS}"
+        f"{_words(search, way)}"
+        f" ORDER BY m.id{' + 0' if indexed else ''} LIMIT %(limit)s"
     )
 
 
@@ -113,8 +152,18 @@ def values(search: MessageSearch) -> dict[str, object]:
         "model": pattern(search.model),
         "cost_usd": search.cost_usd,
         "reason": search.reason,
-        "text": pattern(search.text),
+        "words": " & ".join(_query_word(piece) for piece in search.pieces),
+        **{
+            f"piece{n}": piece if search.how == "similar" else pattern(piece)
+            for n, piece in enumerate(search.pieces)
+        },
     }
+
+
+def _query_word(piece: str) -> str:
+    """For to_tsquery: words that begin like this, one after the other."""
+    escaped = re.sub(f"[{re.escape(SIGNS)}]", " ", piece).replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}':*"
 
 
 def pattern(words: str | None) -> str | None:

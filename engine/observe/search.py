@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 STATUS_WORDS: dict[str, tuple[str, ...]] = {
     "waiting": ("received",),
@@ -46,10 +46,17 @@ class MessageSearch:
     reason: str | None = None
     """How the reason begins."""
     text: str | None = None
-    """Somewhere in the text, in any case."""
+    """Words that all stand in the text, in any case; several in double quotes are one piece."""
+    how: Literal["similar", "scan"] | None = None
+    """Other than through an index: words like these will do; or they may stand within words."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) is not None for field in fields(self))
+
+    @property
+    def pieces(self) -> list[str]:
+        """What must stand in the text, each on its own."""
+        return [quoted or bare for quoted, bare in _PIECE.findall(self.text or "")][:MOST_WORDS]
 
     def words(self) -> str:
         """The search as it could have been typed."""
@@ -67,6 +74,8 @@ class MessageSearch:
         return " ".join(parts)
 
 
+_PIECE = re.compile(r'"([^"]+)"|([^\s"]+)')
+MOST_WORDS = 12
 _KEYS = {
     "dir": "direction",
     "channel": "channel",
@@ -77,7 +86,7 @@ _KEYS = {
     "reason": "reason",
 }
 _CONDITION = re.compile(r"(?P<name>[a-z_]+)(?P<sign>[:=>])(?P<value>.*)", re.IGNORECASE)
-KNOWN = "status: dir: channel: tenant: thread: provider: model: reason: cost>"
+KNOWN = "status: dir: channel: tenant: thread: provider: model: reason: text: cost>"
 
 
 def parse_search(words: str) -> MessageSearch:
@@ -92,7 +101,9 @@ def parse_search(words: str) -> MessageSearch:
         match = _CONDITION.fullmatch(part)
         name = match["name"].lower() if match else ""
         if match is None or "//" in part:
-            text.append(part)
+            text.append(_as_typed(part))
+        elif name == "text":
+            text.append(_as_typed(_value(name, match["value"])))
         elif name == "status":
             search = replace(search, status=(*(search.status or ()), *_statuses(match["value"])))
         elif name == "cost":
@@ -102,6 +113,11 @@ def parse_search(words: str) -> MessageSearch:
         else:
             raise SearchError(f"“{name}{match['sign']}” is not known; known are {KNOWN}")
     return replace(search, text=" ".join(text) or None)
+
+
+def _as_typed(part: str) -> str:
+    """A piece of several words keeps its quotation marks."""
+    return f'"{part}"' if re.search(r"\s", part) else part
 
 
 def _statuses(value: str) -> tuple[str, ...]:

@@ -33,12 +33,17 @@ class ThreadRow:
     owner: str
     """`ai` or `human`."""
     operator: str | None
+    """Whose it is, whoever answers it."""
     epoch: int
     owner_since: datetime | None
     auto_release_at: datetime | None
     """When the AI answers again by itself."""
     human_until: datetime | None
     due_at: datetime | None
+    labels: list[str]
+    snoozed_until: datetime | None
+    """Until when it sleeps; None when it is awake."""
+    snoozed_by: str | None
     thinking: bool
     """A turn of the AI is under way."""
     last_inbound_at: datetime | None

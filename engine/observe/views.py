@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
+from engine.database import search_index
 from engine.database.connection import Connection, Pool, fetch
-from engine.observe import message_sql
-from engine.observe.search import MessageSearch
+from engine.observe import hits, message_sql
+from engine.observe.search import MessageSearch, SearchError
 
 PAGE = 200
 LOOKS = 10
@@ -24,6 +27,10 @@ OVERLAP = 300
 TRIP_STRETCH = 5_000
 RECENT_THREADS = 2_000
 TOP = 2**63 - 1
+SEARCH_SECONDS = 3.0
+"""A look for words that takes longer is given up."""
+SIMILAR = 0.5
+"""How like a misspelt word another one must be, of 1."""
 CHANNELS = ("simulator", "telegram", "whatsapp", "whatsapp_cloud", "waha", "evolution")
 
 
@@ -183,29 +190,38 @@ class MessageDetail:
 
 async def page_before(pool: Pool, search: MessageSearch, before: int = TOP, limit: int = PAGE) -> Page:
     """The matching messages just before an id, looking through a bounded number of stretches."""
-    _, stretched = message_sql.source(search)
-    statement, params = message_sql.older(search).encode(), message_sql.values(search)
     async with pool.connection() as connection:
+        way = await _way(connection, search)
+        _, stretched = message_sql.source(search, way)
+        served = not stretched and message_sql.served(search, way) != "scan"
+        params = message_sql.values(search)
         if before == TOP:
             before = await _newest(connection) + 1
         ids: list[int] = []
         reached = before
-        for _ in range(LOOKS):
-            floor = max(0, reached - message_sql.STRETCH) if stretched else 0
+        for look in range(LOOKS):
+            indexed = served and look > 0
+            stretch = message_sql.NEAR if served else message_sql.STRETCH
+            floor = max(0, reached - stretch) if (stretched or served) and not indexed else 0
             wanted = limit - len(ids)
+            statement = message_sql.older(search, way, indexed=indexed).encode()
             found = await _ids(connection, statement, params, before=reached, floor=floor, limit=wanted)
             ids += found
             reached = found[-1] if len(found) == wanted else floor
             if len(ids) == limit or reached <= 1:
                 break
-        return Page(await _rows(connection, ids), reached, end=reached <= 1 and len(ids) < limit)
+        rows = await _rows(connection, ids, search)
+        return Page(rows, reached, end=reached <= 1 and len(ids) < limit)
 
 
 async def page_after(pool: Pool, search: MessageSearch, after: int, limit: int = PAGE) -> Page:
     """The matching messages just after an id, up to the newest."""
-    _, stretched = message_sql.source(search)
-    statement, params = message_sql.newer(search).encode(), message_sql.values(search)
     async with pool.connection() as connection:
+        way = await _way(connection, search)
+        _, stretched = message_sql.source(search, way)
+        indexed = message_sql.served(search, way) != "scan"
+        statement = message_sql.newer(search, way, indexed=indexed).encode()
+        params = message_sql.values(search)
         newest = await _newest(connection)
         ids: list[int] = []
         reached = after
@@ -217,7 +233,8 @@ async def page_after(pool: Pool, search: MessageSearch, after: int, limit: int =
             reached = found[-1] if len(found) == wanted else ceiling
             if len(ids) == limit or reached >= newest:
                 break
-        return Page(await _rows(connection, ids), reached, end=reached >= newest and len(ids) < limit)
+        rows = await _rows(connection, ids, search)
+        return Page(rows, reached, end=reached >= newest and len(ids) < limit)
 
 
 async def tail(
@@ -239,14 +256,15 @@ async def tail(
         fresh: list[int] = []
         gap = newest - seen > message_sql.STRETCH
         if not gap and (newest > seen or known):
-            statement, params = message_sql.older(search).encode(), message_sql.values(search)
+            way = await _way(connection, search)
+            statement, params = message_sql.older(search, way).encode(), message_sql.values(search)
             floor = seen + 1 if not known else max(min(known), seen - OVERLAP)
             found = await _ids(
                 connection, statement, params, before=newest + 1, floor=floor, limit=OVERLAP + limit
             )
             fresh = [i for i in found if i not in (known or ())]
             gap = len(fresh) > limit
-        rows = await _rows(connection, [*fresh[:limit], *renew])
+        rows = await _rows(connection, [*fresh[:limit], *renew], search)
     new = frozenset(fresh)
     return Tail(
         tuple(row for row in rows if row.id in new),
@@ -264,10 +282,11 @@ async def message_rows(pool: Pool, ids: Sequence[int]) -> tuple[MessageRow, ...]
 
 async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[int]:
     """The newest matching ids, looking through all there is; for acts on everything a list shows."""
-    _, stretched = message_sql.source(search)
-    statement, params = message_sql.older(search).encode(), message_sql.values(search)
     ids: list[int] = []
     async with pool.connection() as connection:
+        way = await _way(connection, search)
+        _, stretched = message_sql.source(search, way)
+        statement, params = message_sql.older(search, way).encode(), message_sql.values(search)
         reached = await _newest(connection) + 1
         while reached > 1 and len(ids) < limit:
             floor = max(0, reached - message_sql.STRETCH) if stretched else 0
@@ -318,14 +337,14 @@ async def find_thread(pool: Pool, wanted: str) -> int | None:
     if not wanted:
         return None
     async with pool.connection() as connection:
-        found = await fetch(connection, "find_address", _spellings(wanted), list(CHANNELS))
+        found = await fetch(connection, "find_address", spellings(wanted), list(CHANNELS))
         if not found:
             found = await fetch(connection, "find_name", message_sql.pattern(wanted), RECENT_THREADS)
         return found[0]["id"] if found else None
 
 
-def _spellings(wanted: str) -> list[str]:
-    """How channels may write an address."""
+def spellings(wanted: str) -> list[str]:
+    """How channels may write an address, a number among them."""
     digits = re.sub(r"[\s().+-]", "", wanted)
     if not digits.isdigit():
         return [wanted]
@@ -338,14 +357,46 @@ async def _newest(connection: Connection) -> int:
 
 
 async def _ids(connection: Connection, statement: bytes, params: dict[str, Any], **bounds: int) -> list[int]:
-    cursor = await connection.execute(statement, {**params, **bounds}, prepare=False)
-    return [row["id"] for row in await cursor.fetchall()]
+    if not params["words"]:
+        cursor = await connection.execute(statement, {**params, **bounds}, prepare=False)
+        return [row["id"] for row in await cursor.fetchall()]
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                f"SET LOCAL statement_timeout = {int(SEARCH_SECONDS * 1000)};"
+                f" SET LOCAL pg_trgm.word_similarity_threshold = {SIMILAR}".encode()
+            )
+            cursor = await connection.execute(statement, {**params, **bounds}, prepare=False)
+            return [row["id"] for row in await cursor.fetchall()]
+    except psycopg.errors.QueryCanceled:
+        raise SearchError(
+            f"Not found within {SEARCH_SECONDS:.0f} s; add a word, or narrow it: thread: channel: status:"
+        ) from None
 
 
-async def _rows(connection: Connection, ids: Sequence[int]) -> tuple[MessageRow, ...]:
+async def _way(connection: Connection, search: MessageSearch) -> search_index.Way:
+    """How words can be looked for now; asked only when there are some."""
+    if not search.pieces:
+        return "scan"
+    return (await search_index.state(connection)).way
+
+
+async def _rows(
+    connection: Connection, ids: Sequence[int], search: MessageSearch | None = None
+) -> tuple[MessageRow, ...]:
+    """These messages, the oldest first; of a search for words, each text from shortly before its hit on."""
     if not ids:
         return ()
-    return tuple(MessageRow(**row) for row in await fetch(connection, "message_rows", list(ids)))
+    rows = tuple(MessageRow(**row) for row in await fetch(connection, "message_rows", list(ids)))
+    if search is None or not search.pieces:
+        return rows
+    texts = {row["id"]: row["text"] for row in await fetch(connection, "message_texts", list(ids))}
+    return tuple(replace(row, text=_excerpt(texts.get(row.id), search)) for row in rows)
+
+
+def _excerpt(text: str | None, search: MessageSearch) -> str:
+    words = hits.alike(text, search.pieces) if search.how == "similar" else search.pieces
+    return hits.excerpt(text, words)
 
 
 async def _stored(connection: Connection, message_id: int) -> Stored | None:

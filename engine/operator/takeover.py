@@ -153,7 +153,8 @@ async def lock_thread(connection: Connection, thread_id: int) -> Row:
     return await one(
         connection,
         f"Thread {thread_id}",
-        """SELECT id, tenant_id, channel, account, owner, operator, epoch, auto_release_at
+        """SELECT id, tenant_id, channel, account, owner, operator, epoch, auto_release_at, labels, snoozed_until,
+                  last_inbound_at
              FROM et_threads WHERE id = %s FOR UPDATE""",
         thread_id,
     )
@@ -173,7 +174,7 @@ async def note_human_word(
         connection,
         """UPDATE et_threads
               SET last_message_at = now(),
-                  operator = CASE owner WHEN 'human' THEN coalesce(operator, %s) END,
+                  operator = CASE owner WHEN 'human' THEN coalesce(operator, %s) ELSE operator END,
                   auto_release_at = CASE WHEN auto_release_at IS NOT NULL
                       THEN greatest(auto_release_at, now() + make_interval(secs => %s::float * 60)) END
             WHERE id = %s""",

@@ -25,6 +25,7 @@ from engine import __version__
 from engine.channel_watch import ChannelWatch
 from engine.channels.base import Channel, Parsed, PollingChannel, ReceiptStatus
 from engine.channels.registry import ChannelRegistry, build_channels
+from engine.database import search_index
 from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
 from engine.database.directory import Directory, load_directory
 from engine.database.handle import Database
@@ -227,6 +228,7 @@ class Engine:
                 max_instances=1,
                 misfire_grace_time=None,
             )
+        self._spawn(partial(search_index.make, self.database.dsn))
         self._spawn(self._router.warm)
         self._spawn(self._router.probe)
         self._spawn(self._watch.probe)

@@ -82,7 +82,7 @@ mirrored AS (
 handed_over AS (
     -- The AI cannot reach this customer, a person can (by a template, by phone).
     UPDATE et_threads t
-       SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
+       SET owner = 'human', epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
      WHERE t.owner = 'ai' AND t.id IN (SELECT thread_id FROM mirrored WHERE hand_over)
  RETURNING t.id, t.epoch
 ),

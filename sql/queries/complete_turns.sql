@@ -109,7 +109,6 @@ released AS (
            owner = CASE WHEN e.hand_over THEN 'human' ELSE t.owner END,
            epoch = t.epoch + e.hand_over::integer,
            owner_since = CASE WHEN e.hand_over THEN now() ELSE t.owner_since END,
-           operator = CASE WHEN e.hand_over THEN NULL ELSE t.operator END,
            burst_started_at = CASE e.result WHEN 'retry' THEN now() ELSE t.burst_started_at END,
            due_at = CASE e.result WHEN 'retry' THEN now() + make_interval(secs => e.retry_seconds)
                                   ELSE t.due_at END

@@ -49,7 +49,8 @@ leads AS (
     UPDATE et_leads SET name = NULL WHERE id = ANY ($2)
 )
 UPDATE et_threads
-   SET owner = 'ai', operator = NULL, owner_since = NULL, auto_release_at = NULL, epoch = epoch + 1, due_at = NULL,
+   SET owner = 'ai', operator = NULL, owner_since = NULL, auto_release_at = NULL,
+       labels = '[]'::jsonb, snoozed_until = NULL, snoozed_by = NULL, epoch = epoch + 1, due_at = NULL,
        burst_started_at = NULL, last_inbound_at = NULL,
        address = CASE WHEN lead_id IS NULL THEN 'erased:' || id ELSE '' END
  WHERE id = ANY ($1)

@@ -41,7 +41,7 @@ mirrored AS (
 handed_over AS (
     -- The AI cannot reach this customer, a person can (by a template, by phone).
     UPDATE et_threads t
-       SET owner = 'human', operator = NULL, epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
+       SET owner = 'human', epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
       FROM recorded r WHERE r.hand_over AND t.id = r.thread_id AND t.owner = 'ai'
  RETURNING t.id, t.epoch
 ),

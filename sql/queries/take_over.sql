@@ -34,6 +34,7 @@ owned AS (
        SET epoch = epoch + (owner = 'ai')::integer,
            owner_since = CASE owner WHEN 'ai' THEN now() ELSE coalesce(owner_since, now()) END,
            owner = 'human', operator = $2,
+           snoozed_until = NULL, snoozed_by = NULL,
            auto_release_at = now() + make_interval(secs => $3::float * 60),
            holder = NULL, lease_until = NULL, reserved_usd = NULL, claim_token = claim_token + 1,
            due_at = NULL, burst_started_at = NULL

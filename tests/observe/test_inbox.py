@@ -16,6 +16,7 @@ from engine.observe.inbox import (
     STRETCH,
     Edge,
     ThreadSearch,
+    desk_words,
     inbox,
     older_threads,
     open_thread,
@@ -30,7 +31,7 @@ from tests.support.plans import assert_bounded, plans
 from tests.support.rows import connect
 
 CROWD = pytest.mark.xdist_group("crowd")
-NOTHING = [None] * 6
+NOTHING = [None] * 9
 
 
 @pytest.fixture
@@ -113,10 +114,52 @@ async def test_a_search_narrows_both_parts(pool: Pool, threads: dict[str, int]) 
     assert await found("tenant:2") == []
 
 
+async def test_labels_owners_and_sleep_narrow_both_parts(
+    pool: Pool, planted: Planted, threads: dict[str, int]
+) -> None:
+    rows = planted.plant.connection
+
+    async def found(words: str) -> list[int]:
+        view = await inbox(pool, parse_threads(words, ME))
+        return [row.id for row in (*view.urgent, *view.recent)]
+
+    rows.execute('UPDATE et_threads SET labels = \'["vip", "late"]\' WHERE id = %s', [threads["ben"]])
+    rows.execute("UPDATE et_threads SET labels = '[\"vip\"]' WHERE id = %s", [threads["gus"]])
+    assert await found("label:vip") == [threads["ben"], threads["gus"]]
+    assert await found("label:late label:vip") == [threads["ben"]]
+    assert await found("label:vi") == []
+
+    rows.execute("UPDATE et_threads SET operator = 'otto' WHERE id = %s", [threads["frida"]])
+    assert await found("assigned:otto") == [threads["carla"], threads["frida"]]
+    assert threads["ben"] in await found("unassigned")
+    assert not {threads["carla"], threads["frida"], threads["anna"]} & set(await found("unassigned"))
+
+    rows.execute(
+        "UPDATE et_threads SET snoozed_until = now() + interval '1 h' WHERE id IN (%s, %s)",
+        [threads["ben"], threads["dora"]],
+    )
+    everything = await inbox(pool, ThreadSearch())
+    assert not {threads["ben"], threads["dora"]} & {row.id for row in everything.urgent}
+    assert {threads["ben"], threads["dora"]} <= {row.id for row in everything.recent}, "asleep, not gone"
+    assert await found("snoozed") == [threads["ben"], threads["dora"]]
+    assert threads["ben"] not in await found("waiting")
+    rows.execute(
+        "UPDATE et_threads SET snoozed_until = now() - interval '1 s' WHERE id = %s", [threads["ben"]]
+    )
+    assert threads["ben"] in [row.id for row in (await inbox(pool, ThreadSearch())).urgent], "back by itself"
+    assert await found("snoozed") == [threads["dora"]]
+    assert (await desk_words(pool)).labels == ("vip", "late")
+
+
 def test_what_is_not_known_is_said() -> None:
     assert parse_threads("mine telegram Anna B", ME) == ThreadSearch(
-        owner="human", operator=ME, channel="telegram", text="Anna B"
+        operator=ME, channel="telegram", text="Anna B"
     )
+    assert parse_threads("waiting unassigned label:VIP label:late", ME) == ThreadSearch(
+        waiting=True, snoozed=False, unassigned=True, labels=("vip", "late")
+    )
+    assert parse_threads("snoozed assigned:otto", ME) == ThreadSearch(snoozed=True, operator="otto")
+    assert parse_threads("assigned:me", ME) == parse_threads("mine", ME)
     assert not parse_threads("  ", ME)
     with pytest.raises(SearchError, match="tenant:1"):
         parse_threads("colour:red", ME)
@@ -174,9 +217,14 @@ async def test_a_search_looks_on_until_it_has_found_something_or_looked_long_eno
     ("name", "values", "most"),
     [
         ("threads_urgent", [300, 300, *NOTHING, 120], 6_000),
-        ("threads_urgent", [300, 300, "human", True, "telegram", "%9%", 1, "lena", 120], 6_000),
+        (
+            "threads_urgent",
+            [300, 300, "human", True, "telegram", "%9%", 1, "lena", False, '["vip"]', None, 120],
+            6_000,
+        ),
         ("threads_recent", [NEVER, TOP, PAGE, *NOTHING], 2 * PAGE),
-        ("threads_recent", [NEVER, TOP, STRETCH, "ai", None, None, "%9%", None, None], 2 * STRETCH),
+        ("threads_recent", [NEVER, TOP, STRETCH, "ai", None, None, "%9%", *NOTHING[4:]], 2 * STRETCH),
+        ("desk_words", [2_000], 8_000),
         ("thread_rows", [list(range(1, 181))], 3_600),
         ("conversation", [77, TOP, 100], 200),
         ("conversation_notes", [77, datetime(2000, 1, 1, tzinfo=UTC), NEVER], 500),
