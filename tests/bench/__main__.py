@@ -42,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
         about = machine(server.version)
         tell(about)
         parts = chosen.parts or [part for part in PARTS if find_spec(PARTS[part])]
-        failed = [part for part in parts if not _run(part, bench, figures)]
+        try:
+            failed = [part for part in parts if not _run(part, bench, figures)]
+        finally:
+            bench.close()
         settings = ", ".join(f"{name}={value}" for name, value in chosen.set) or "the defaults, without HTTP"
         told = f"{about}\nEngine settings: {settings}. Medians of {bench.repetitions}.\n\n{table(figures)}\n"
     sys.stdout.write(told)

@@ -40,6 +40,14 @@ class Bench:
     def config(self) -> dict[str, Any]:
         return {"settings": self.settings}
 
+    def close(self) -> None:
+        """Drop what was made on the server."""
+        if "ground" in self.__dict__:
+            self.ground.close()
+        if self.beside:
+            self.beside.close()
+        self.server.drop_template()
+
     def tell(self, what: str) -> None:
         """Progress, on stderr."""
         tell(f"[{time.monotonic() - self.began:5.0f} s] {what}")

@@ -60,6 +60,12 @@ class Server:
         self.admin("CREATE DATABASE {} TEMPLATE {}", name, template)
         return name
 
+    def drop_template(self) -> None:
+        """Drop what `migrated_database` copies; on a server that outlives its tests."""
+        if self._template is not None:
+            self.drop(self._template)
+            self._template = None
+
     def drop(self, name: str) -> None:
         self.admin("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
