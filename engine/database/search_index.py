@@ -29,13 +29,16 @@ SMALL_BYTES = 64 * 2**20
 """A table up to this size gets its indexes at start-up, within seconds."""
 LOCK = 0x73776973
 """Of whoever makes the indexes: the letters "swis"."""
+UNSETTLED = ("received", "inbound_processing", "queued", "processing", "retry_scheduled")
+"""Statuses of messages under way: those are few, and are not indexed, so that an insert and each step pay nothing."""
+SETTLED = f"delivery_status NOT IN {UNSETTLED}"
 #: New entries are kept aside and merged by the megabyte, so that an insert pays little.
 _OPTIONS = "WITH (fastupdate = on, gin_pending_list_limit = 1024)"
 _CREATE = {
     WORDS: f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {WORDS} ON et_messages"
-    f" USING gin (to_tsvector('simple', {SPLIT})) {_OPTIONS}",
+    f" USING gin (to_tsvector('simple', {SPLIT})) {_OPTIONS} WHERE {SETTLED}",
     PIECES: f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {PIECES} ON et_messages"
-    f" USING gin (({TEXT}) gin_trgm_ops) {_OPTIONS}",
+    f" USING gin (({TEXT}) gin_trgm_ops) {_OPTIONS} WHERE {SETTLED}",
 }
 _EXTENSION = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
 

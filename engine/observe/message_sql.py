@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from engine.database.search_index import SIGNS, SPLIT, TEXT, Way
+from engine.database.search_index import SETTLED, SIGNS, SPLIT, TEXT, Way
 from engine.observe.search import INBOUND, OUTBOUND, MessageSearch
 
 STRETCH = 20_000
@@ -42,6 +42,12 @@ _OPEN = f"""
 _TROUBLE = f"""
   FROM (SELECT id FROM et_messages
          WHERE direction = 'inbound' AND delivery_status = 'inbound_error' ORDER BY id DESC LIMIT {MOST}) s
+  JOIN et_messages m ON m.id = s.id
+"""  # noqa: S608
+
+_LEAVING = f"""
+  FROM (SELECT message_id AS id FROM et_outbound_queue
+         WHERE status IN ('queued', 'processing', 'retry_scheduled') ORDER BY thread_id, id LIMIT {MOST}) s
   JOIN et_messages m ON m.id = s.id
 """  # noqa: S608
 
@@ -120,20 +126,30 @@ def older(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) ->
 
     `indexed` keeps the planner from going down the ids for words that are rare: it cannot know how rare.
     """
-    return (
-        f"SELECT m.id {source(search, way)[0]} WHERE m.id < %(before)s AND m.id >= %(floor)s {CONDITIONS}"
-        f"{_words(search, way)}"
-        f" ORDER BY m.id{' + 0' if indexed else ''} DESC LIMIT %(limit)s"
-    )
+    bounds = "m.id < %(before)s AND m.id >= %(floor)s"
+    if indexed:
+        return f"{_through_index(search, way, bounds)} ORDER BY u.id + 0 DESC LIMIT %(limit)s"
+    return f"{_matching(source(search, way)[0], search, way, bounds)} ORDER BY m.id DESC LIMIT %(limit)s"
 
 
 def newer(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) -> str:
     """Ids above `after` and not above `ceiling`, the lowest first."""
-    return (
-        f"SELECT m.id {source(search, way)[0]} WHERE m.id > %(after)s AND m.id <= %(ceiling)s {CONDITIONS}"
-        f"{_words(search, way)}"
-        f" ORDER BY m.id{' + 0' if indexed else ''} LIMIT %(limit)s"
-    )
+    bounds = "m.id > %(after)s AND m.id <= %(ceiling)s"
+    if indexed:
+        return f"{_through_index(search, way, bounds)} ORDER BY u.id + 0 LIMIT %(limit)s"
+    return f"{_matching(source(search, way)[0], search, way, bounds)} ORDER BY m.id LIMIT %(limit)s"
+
+
+def _matching(rows: str, search: MessageSearch, way: Way, bounds: str) -> str:
+    return f"SELECT m.id {rows} WHERE {bounds} {CONDITIONS}{_words(search, way)}"
+
+
+def _through_index(search: MessageSearch, way: Way, bounds: str) -> str:
+    """Settled messages through the index of their words, and those under way through the indexes of those."""
+    settled = SETTLED.replace("delivery_status", "m.delivery_status")
+    parts = [f"{_matching(source(search, way)[0], search, way, bounds)} AND {settled}"]
+    parts += [f"{_matching(rows, search, way, bounds)} AND NOT {settled}" for rows in (_OPEN, _LEAVING)]
+    return f"SELECT u.id FROM ({' UNION ALL '.join(parts)}) u"  # noqa: S608
 
 
 def values(search: MessageSearch) -> dict[str, object]:

@@ -286,7 +286,9 @@ async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[in
     async with pool.connection() as connection:
         way = await _way(connection, search)
         _, stretched = message_sql.source(search, way)
-        statement, params = message_sql.older(search, way).encode(), message_sql.values(search)
+        indexed = message_sql.served(search, way) != "scan"
+        statement = message_sql.older(search, way, indexed=indexed).encode()
+        params = message_sql.values(search)
         reached = await _newest(connection) + 1
         while reached > 1 and len(ids) < limit:
             floor = max(0, reached - message_sql.STRETCH) if stretched else 0

@@ -175,6 +175,9 @@ async def test_rare_words_are_looked_up_and_common_ones_are_not(
 ) -> None:
     """Far from the newest, so that nothing but the index can have found it, and what the planner did."""
     with connect(said[0]) as connection:
+        waiting = Planter(connection).inbound(
+            InboundStatus.RECEIVED, text_content="underway", thread_id=said[1]["thread"]
+        )
         connection.execute(
             """INSERT INTO et_messages (tenant_id, thread_id, channel, direction, text_content, delivery_status, author)
                SELECT 1, %s, 'waha', 'outbound', 'filling ' || n, 'sent', 'ai' FROM generate_series(1, 12000) n""",
@@ -182,6 +185,7 @@ async def test_rare_words_are_looked_up_and_common_ones_are_not(
         )
         connection.execute("ANALYZE et_messages")
     assert numbers(await find(pool, "haystack")) == {said[1]["long"]}
+    assert numbers(await find(pool, "underway")) == {waiting}, "not indexed yet, and found all the same"
     page = await views.page_before(pool, MessageSearch(text="filling"))
     assert len(page.rows) == views.PAGE
     from engine.observe import message_sql
@@ -194,7 +198,7 @@ async def test_rare_words_are_looked_up_and_common_ones_are_not(
             query.encode(), {**message_sql.values(search), "before": 12_000, "floor": 0, "limit": 200}
         )
         lines = "\n".join(str(row) for row in await cursor.fetchall())
-    assert "Seq Scan" not in lines, lines
+    assert "Seq Scan on et_messages" not in lines, lines
     assert "et_messages_words" in lines or "et_messages_pieces" in lines, lines
 
 
