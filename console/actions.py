@@ -245,6 +245,14 @@ ACTIONS: tuple[Action, ...] = (
         mutates=True,
     ),
     Action(
+        "overview.pause_channel",
+        "K",
+        "Channel",
+        "Stop the AI on one channel, or let it answer there again.",
+        "overview",
+        mutates=True,
+    ),
+    Action(
         "overview.migrate", "m", "Migrate", "Bring the database schema up to date.", "overview", mutates=True
     ),
     # Inbox
@@ -252,6 +260,8 @@ ACTIONS: tuple[Action, ...] = (
            mutates=True, when=_takeable),
     Action("inbox.hand_back", "T", "Hand back", "Have the AI answer this conversation again.", "inbox",
            mutates=True, when=_with_people),
+    Action("inbox.pause_ai", "K", "AI on/off", "Stop the AI in this conversation, or let it answer again.", "inbox",
+           mutates=True, when=_conversation),
     Action("inbox.reply", "r", "Reply", "Write to the customer.", "inbox", mutates=True, when=_writable),
     Action("inbox.next", "w", "Next", "Go to who has waited longest after this one.", "inbox"),
     Action("inbox.snooze", "s", "Snooze", "Put it off until a time, or until the customer writes.", "inbox",

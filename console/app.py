@@ -157,6 +157,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             self.status,
             **changes,
             ai_paused=health is not None and any(w.code == "ai.paused" for w in health.warnings),
+            held=_held(health),
             read_only=self.read_only,
             minute=self.clock.minute(),
         )
@@ -282,6 +283,13 @@ class SwitchboardApp(App[int], inherit_bindings=False):
 
     async def on_unmount(self) -> None:
         await self.session.close_feed()
+
+
+def _held(health: SystemHealth | None) -> tuple[str, ...]:
+    """Where the AI is paused, short of everywhere: `on telegram`, `in 2 conversations`."""
+    warnings = health.warnings if health is not None else []
+    told = [w.what for w in warnings if w.code in ("channel.paused", "thread.paused")]
+    return tuple(what.removeprefix("The AI is paused ").partition(":")[0] for what in told)
 
 
 async def _health(pool: Pool) -> SystemHealth:

@@ -26,6 +26,7 @@ from console.command import (
     usage,
 )
 from console.desk_cli import desk
+from console.pause_cli import pauses
 from console.plain import say
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
@@ -53,6 +54,7 @@ app.add_typer(upkeep)
 app.add_typer(setups)
 app.add_typer(what_ifs)
 app.add_typer(desk)
+app.add_typer(pauses)
 
 
 def main() -> NoReturn:
@@ -313,19 +315,18 @@ def inject(
     from engine.supervisor import Database
 
     with Database.open(settings_in_force()) as database:
-        message = finish(
+        trip = finish(
             trips.inject(
                 database.dsn, text, sender=sender, channel=channel, tenant_id=tenant, need_engine=follow
             )
         )
-        trip = trips.Trip(message_id=message)
         if not json:
-            say(f"message {message} is stored")
+            say(f"message {trip.message_id} is stored")
         if follow:
             trip = finish(
                 trips.follow(
                     database.dsn,
-                    message,
+                    trip.message_id,
                     seconds=timeout,
                     on_stage=lambda stage: None if json else say(stage_line(stage)),
                 )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from engine.observe.timeline import Timeline
     from engine.operator.bulk import Acted
     from engine.operator.dry_run import DryRun, TurnSide
+    from engine.operator.pause import Switched
     from engine.operator.takeover import Release, Takeover
 
 COLUMN = 54
@@ -48,6 +49,16 @@ def release_line(done: Release) -> str:
         f"Thread {done.thread_id} is the AI's again: {_count(done.answered_by_ai, 'message')} answered now, "
         f"{done.left_parked} left with people"
     )
+
+
+def switched_line(done: Switched) -> str:
+    """What the kill switch did."""
+    kind, _, name = done.subject.partition(":")
+    where = {"channel": f"on {_line(name)}", "thread": f"in thread {name}"}.get(kind, "everywhere")
+    waiting = f"{_count(done.waiting, 'message')} waiting"
+    if done.paused:
+        return f"The AI is paused {where}{'' if done.changed else ' already'}, {waiting}"
+    return f"The AI answers {where} {'again' if done.changed else 'already'}, {waiting}"
 
 
 def timeline_lines(timeline: Timeline) -> Iterator[str]:

@@ -14,7 +14,7 @@ An area's screen says what it wants to know and how to show it:
         async def act_export(self) -> None: ...                 # one method for each of its actions
 
 `load` runs in the console's event loop and must only read, through `engine.observe`. It runs while the area
-is on the screen and no dialog covers it. Acts go through `self.do`, which shows refusals as toasts.
+is on the screen, under a dialog too. Acts go through `self.do`, which shows refusals as toasts.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from textual import events, work
 from textual._callback import invoke
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 
 from console.actions import BY_ID, Action
 from console.screens.guarded import Guarded
@@ -116,7 +117,14 @@ class AreaScreen(Guarded[None]):
         self.poll()
 
     def on_screen_suspend(self) -> None:
-        self.workers.cancel_group(self, "poll")
+        if not self._behind_a_dialog:
+            self.workers.cancel_group(self, "poll")
+
+    @property
+    def _behind_a_dialog(self) -> bool:
+        """It still shows, and stays live: what is there when the dialog closes is current."""
+        stack = self.app.screen_stack
+        return self in stack[:-1] and all(isinstance(screen, ModalScreen) for screen in stack[1:])
 
     @property
     def composed(self) -> bool:

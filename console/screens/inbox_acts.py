@@ -272,6 +272,20 @@ class InboxActs(InboxTalk):
             self.say(told_release(back), title="Handed back")
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_pause_ai(self) -> None:
+        """The kill switch of this conversation: nobody takes it over, what comes waits."""
+        from console.screens.pause import told
+        from engine.operator.pause import pause, resume
+
+        row = self.thread
+        assert row is not None
+        act = resume if row.paused == "thread" else pause
+        done = await self.do(act(self._pool, self._operator, thread_id=row.id))
+        if done is not None:
+            self.say(told(done), title=row.who or row.address or f"Thread {row.id}")
+            await self.renew_talk()
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_extend(self) -> None:
         from engine.operator.takeover import extend
 

@@ -110,6 +110,8 @@ def mark(item: Shown) -> Look:
         return Look("◆", "person", MUTED)
     if row.thinking:
         return Look("◐", "thinking", BUSY)
+    if row.paused:
+        return Look("‖", "paused", WARN)
     return Look("○", "waiting", "") if row.waiting else Look("✓", "answered", MUTED)
 
 
@@ -139,12 +141,15 @@ def owner(item: Shown) -> Content:
     """Who answers, and since when."""
     row = item.row
     if row.owner != "human":
+        if row.paused:
+            return Content.styled("‖ AI paused", WARN)
         whose = "" if row.operator is None else " → you" if item.mine else f" → {row.operator}"
         return Content.assemble(("AI", MUTED), cell(whose, GOOD if item.mine else "", 16))
+    paused = (" ‖ AI paused" if row.paused else "", WARN)
     if row.operator is None:
-        return Content.assemble(("◆ nobody yet", WARN), (f" {item.since}", MUTED))
+        return Content.assemble(("◆ nobody yet", WARN), (f" {item.since}", MUTED), paused)
     name = Content("you") if item.mine else cell(row.operator, "", 12)
-    return Content.assemble(("◆ ", GOOD if item.mine else ""), name, (f" {item.since}", MUTED))
+    return Content.assemble(("◆ ", GOOD if item.mine else ""), name, (f" {item.since}", MUTED), paused)
 
 
 def labels(row: ThreadRow, most: int = 3) -> Content:

@@ -351,7 +351,9 @@ class MessagesScreen(AreaScreen):
     def _tell_acted(self, acted: Acted) -> None:
         skipped = "; ".join(f"{number} left: {reason}" for reason, number in acted.reasons.items())
         waits = f"{acted.count} wait{'s' if acted.count == 1 else ''} for the AI again"
-        self.say(". ".join(part for part in (waits, skipped) if part), title="Replay", bad=not acted.count)
+        stopped = f"Stopped: {acted.not_reached:,} not replayed" if acted.not_reached else ""
+        told = ". ".join(part for part in (waits, skipped, stopped) if part)
+        self.say(told, title="Replay", bad=not acted.count)
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_dry_run(self) -> None:

@@ -133,9 +133,9 @@ class OutboundActs(AreaScreen):
 
     def _tell_acted(self, acted: Acted) -> None:
         skipped = "; ".join(f"{count(number)} left: {reason}" for reason, number in acted.reasons.items())
-        self.say(
-            ". ".join(part for part in (f"{count(acted.count)} done", skipped) if part), bad=not acted.count
-        )
+        stopped = f"Stopped: {count(acted.not_reached)} left as they are" if acted.not_reached else ""
+        told = ". ".join(part for part in (f"{count(acted.count)} done", skipped, stopped) if part)
+        self.say(told, bad=not acted.count)
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_thread(self) -> None:

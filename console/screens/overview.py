@@ -19,6 +19,7 @@ from console.screens.overview_panes import (
     components,
     engine_facts,
     engines,
+    paused_channels,
     queue_facts,
     queues,
     readiness,
@@ -143,7 +144,7 @@ class OverviewScreen(AreaScreen):
             waiting = status.failure or f"{status.phase.capitalize()} …"
             self.query_one("#readiness", Lines).show([cell(waiting, limit=500)])
             return
-        brief, sparks = self._brief, self._sparks(health)
+        brief, sparks, paused = self._brief, self._sparks(health), paused_channels(health)
         self._tell_pane(
             "readiness",
             (brief, health.blockers, health.warnings),
@@ -161,8 +162,8 @@ class OverviewScreen(AreaScreen):
         )
         self._tell_pane(
             "channels",
-            (brief, health.channels),
-            lambda: components("Channels", health.channels, 2 if brief else 4, brief=brief),
+            (brief, health.channels, status.held),
+            lambda: components("Channels", health.channels, 2 if brief else 4, brief=brief, held=paused),
         )
         self._tell_pane(
             "queues", (brief, sparks, *queue_facts(health)), lambda: queues(health, sparks, brief=brief)
@@ -218,7 +219,8 @@ class OverviewScreen(AreaScreen):
     async def act_pause_ai(self) -> None:
         """The kill switch."""
         from console.screens.confirm import Confirm
-        from engine.operator.configuration import set_setting
+        from engine.operator.pause import pause as stop
+        from engine.operator.pause import resume
 
         pause = not self.switchboard.status.ai_paused
         if pause:
@@ -235,7 +237,38 @@ class OverviewScreen(AreaScreen):
             feed, operator = self.switchboard.session.feed, self.switchboard.session.operator
             assert feed is not None
             assert operator is not None
-            await self.do(set_setting(feed.pool, operator, "ai_paused", pause))
+            await self.do((stop if pause else resume)(feed.pool, operator))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_pause_channel(self) -> None:
+        """The kill switch of one channel."""
+        from console.screens.confirm import Confirm
+        from console.screens.pause import ChannelSwitches, told
+        from engine.operator.pause import pause, resume
+
+        chosen = await self.app.push_screen_wait(ChannelSwitches(self.switchboard.status.health))
+        if chosen is None:
+            return
+        name, paused = chosen
+        if paused:
+            question, detail, yes = (
+                f"Let the AI answer on {name} again?",
+                "It answers what has waited.",
+                "Let it",
+            )
+        else:
+            question, detail, yes = (
+                f"Stop the AI on {name}?",
+                "Messages wait there until it is let on.",
+                "Stop it",
+            )
+        if await self.app.push_screen_wait(Confirm(question, detail, yes=yes)):
+            feed, operator = self.switchboard.session.feed, self.switchboard.session.operator
+            assert feed is not None
+            assert operator is not None
+            done = await self.do((resume if paused else pause)(feed.pool, operator, channel=name))
+            if done is not None:
+                self.say(told(done), title=name)
 
     def act_migrate(self) -> None:
         """Bring the schema up to date: in the Schema area, where there is one."""

@@ -141,11 +141,25 @@ def _sends(sender: DispatcherSnapshot) -> Content:
     )
 
 
-def components(title: str, found: Sequence[ComponentHealth], most: int, *, brief: bool = False) -> list[Line]:
-    """LLM providers, or channels: state, and why or how fast."""
+def paused_channels(health: SystemHealth) -> frozenset[str]:
+    """Channels on which the AI is paused, by name."""
+    return frozenset(w.where for w in health.warnings if w.code == "channel.paused")
+
+
+def components(
+    title: str,
+    found: Sequence[ComponentHealth],
+    most: int,
+    *,
+    brief: bool = False,
+    held: frozenset[str] = frozenset(),
+) -> list[Line]:
+    """LLM providers, or channels: state, and why or how fast; `held` are channels on which the AI is paused."""
     lines = [heading(title, "" if found else "none is set up")]
     for component in found[:most]:
         state = HEALTH.get(component.state, UNSEEN)
+        if component.name.partition("/")[0] in held:
+            state = Look(state.glyph, "‖ paused", WARN)
         detail = component.detail or (component.blocker.what if component.blocker else "")
         lines.append(
             Line(

@@ -144,10 +144,7 @@ class SchemaScreen(AreaScreen):
         from console.screens.migrate import Migrate
 
         session = self.switchboard.session
-        count = len(self._state.check.blockers) if self._state else 0
-        now = {0: "There is no blocker now.", 1: "There is 1 blocker now."}.get(
-            count, f"There are {count} blockers now."
-        )
+        now = panes.blockers_now(self._state)
         detail = Content.assemble(
             f"{now} Six steps on ",
             cell(session.place, limit=80),

@@ -205,3 +205,13 @@ def plan_title(plan: MigrationRun, place: str) -> Content:
     return Content.assemble(
         ("Migration plan ", STRONG), (f"{what} · nothing has been changed · ", MUTED), cell(place, MUTED, 60)
     )
+
+
+def blockers_now(state: SchemaState | None) -> str:
+    """How many blockers there are, as a sentence; before the first look, that it is not known."""
+    if state is None:
+        return "Whether there is a blocker is not known yet."
+    count = len(state.check.blockers)
+    return {0: "There is no blocker now.", 1: "There is 1 blocker now."}.get(
+        count, f"There are {count} blockers now."
+    )

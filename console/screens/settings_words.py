@@ -35,6 +35,11 @@ SETTINGS = {
         "Two numbers, in seconds: 2 10",
     ),
     "ai_paused": Words("AI paused", "The kill switch: while it is on nothing is answered, messages wait."),
+    "paused_channels": Words(
+        "Paused channels",
+        "Channels on which the AI answers nothing, messages wait. K on Overview switches one.",
+        "Names of channels, e.g. telegram waha; nothing for none",
+    ),
     "daily_budget_usd": Words(
         "Daily budget",
         "What each tenant may spend in a UTC day. A tenant's own cap counts where it is less.",
@@ -61,6 +66,8 @@ def read_out(key: str, value: Any) -> str:
             return "on" if value else "off"
         case "quiet_window", {"seconds": int() | float() as seconds, "max_seconds": int() | float() as most}:
             return f"{seconds:g} s, at most {most:g} s" if seconds else "none: each message at once"
+        case "paused_channels", list() as names:
+            return ", ".join(map(str, names)) or "none"
         case "daily_budget_usd", None:
             return "no cap"
         case "daily_budget_usd", int() | float():
@@ -79,6 +86,8 @@ def typed(key: str, value: Any) -> str:
     match key, value:
         case "quiet_window", {"seconds": int() | float() as seconds, "max_seconds": int() | float() as most}:
             return f"{seconds:g} {most:g}"
+        case "paused_channels", list() as names:
+            return " ".join(map(str, names))
         case _, int() | float():
             return f"{value:g}"
         case _, None:
@@ -91,6 +100,8 @@ def parse(key: str, text: str) -> Any:
     text = text.strip()
     if key == "daily_budget_usd":
         return None if text.casefold() in ("", "none", "no cap", "-") else _number(text.removeprefix("$"))
+    if key == "paused_channels":
+        return sorted(set(text.replace(",", " ").split()))
     if key == "quiet_window":
         numbers = [_number(part) for part in text.replace(",", " ").split()]
         if len(numbers) != 2:

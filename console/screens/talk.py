@@ -58,12 +58,22 @@ def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
     since = rough(clock.age(row.owner_since))
     if row.owner == "human":
         if row.operator is None:
-            return Content.assemble(("● Waits for a person", WARN), (f" · {since}", MUTED))
+            return Content.assemble(
+                ("● Waits for a person", WARN), (f" · {since}", MUTED), (_also_paused(row), WARN)
+            )
         if row.operator == me:
-            return Content.assemble(("◆ You answer", GOOD), (f" · {since}", MUTED))
-        return Content.assemble("◆ ", cell(row.operator, "", 24), (f" answers · {since}", MUTED))
+            return Content.assemble(("◆ You answer", GOOD), (f" · {since}", MUTED), (_also_paused(row), WARN))
+        return Content.assemble(
+            "◆ ", cell(row.operator, "", 24), (f" answers · {since}", MUTED), (_also_paused(row), WARN)
+        )
     if row.thinking:
         return Content.styled("◐ The AI is writing an answer", BUSY)
+    if row.paused == "thread":
+        return Content.assemble(("‖ The AI is paused here", WARN), (" · what comes waits; K resumes", MUTED))
+    if row.paused:
+        return Content.assemble(
+            cell(f"‖ The AI is paused on {row.channel}", WARN), (" · K on Overview resumes", MUTED)
+        )
     if row.waiting and row.due_at is None:
         return Content.styled("✗ The AI gave no answer, and nobody else does", BAD)
     whose = Content("")
@@ -73,6 +83,10 @@ def _owner(row: ThreadRow, clock: Clock, me: str) -> Content:
     if row.mode == "suggest":
         return Content.assemble(("The AI only drafts here, a person sends", WARN), whose)
     return Content.assemble(("The AI answers", MUTED), whose)
+
+
+def _also_paused(row: ThreadRow) -> str:
+    return " · ‖ AI paused here too" if row.paused == "thread" else ""
 
 
 def _timer(row: ThreadRow, clock: Clock) -> Content:

@@ -26,6 +26,8 @@ class Status:
     trouble: str | None = None
     paused: bool = False
     ai_paused: bool = False
+    held: tuple[str, ...] = ()
+    """Where else the AI is paused: `on telegram`, `in 2 conversations`."""
     read_only: bool = False
     minute: str = ""
 
@@ -60,6 +62,8 @@ def _verdict(status: Status) -> Content:
         return Content.assemble(("✗ not ready ", BAD), cell(health.blockers[0].what), (more, MUTED))
     if status.ai_paused:
         return Content.assemble(("‖ AI PAUSED ", WARN), ("nothing is answered; k on Overview resumes", MUTED))
+    if status.held:
+        return Content.assemble(("● ready ", GOOD), cell(f"‖ AI PAUSED {', '.join(status.held)}", WARN))
     if health.warnings:
         return Content.assemble(("● ready ", GOOD), cell(health.warnings[0].what, MUTED))
     return Content.styled("● ready", GOOD)
@@ -74,7 +78,7 @@ def _facts(status: Status) -> list[Content]:
     if health is not None:
         alive = sum(engine.alive for engine in health.engines)
         facts.append(Content.styled(f"{alive} engine{'' if alive == 1 else 's'}", MUTED if alive else BAD))
-        if status.ai_paused and health.blockers:  # else the verdict says so
+        if (status.ai_paused or status.held) and health.blockers:  # else the verdict says so
             facts.append(Content.styled("‖ AI PAUSED", WARN))
         if health.simulated:
             facts.append(Content.styled("SIMULATED", WARN))

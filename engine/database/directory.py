@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,6 +39,8 @@ class PlatformSettings(BaseModel):
     quiet_window: QuietWindow = Field(default_factory=QuietWindow)
     ai_paused: bool = False
     """The kill switch: nothing is claimed while it is on; messages wait as `received`."""
+    paused_channels: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list)
+    """The same for these channels alone, by name."""
     daily_budget_usd: float | None = Field(None, ge=0)
     """Cap of each tenant's spend per UTC day; null is none."""
     max_message_age_hours: float = Field(24.0, gt=0)

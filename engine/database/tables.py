@@ -186,6 +186,7 @@ threads = _table(
     _json("labels", "[]"),
     _at("snoozed_until"),
     _text("snoozed_by"),
+    _at("paused_at"),  # the AI is silent here until it is resumed; nobody has taken over
     # The mailbox: whether the thread has work, from when on, and who holds it.
     _at("due_at"),
     _at("burst_started_at"),
@@ -205,6 +206,7 @@ threads = _table(
     Index("et_threads_labelled", "last_message_at", postgresql_where=text("labels <> '[]'::jsonb")),
     Index("et_threads_assigned", "last_message_at", postgresql_where=text("operator IS NOT NULL")),
     Index("et_threads_snoozed", "last_message_at", postgresql_where=text("snoozed_until IS NOT NULL")),
+    Index("et_threads_paused", "paused_at", postgresql_where=text("paused_at IS NOT NULL")),
     hot=True,
 )
 

@@ -58,12 +58,19 @@ CATALOGUE = (
     ),
     ("burst", "Burst", "A dozen customers write thirty messages at once."),
     (
+        "hostile",
+        "Hostile text",
+        "A customer writes terminal escapes, markup, invisible letters and orders to the model: look at "
+        "Messages, nothing of it acts.",
+    ),
+    (
         "schema-column",
         "Column dropped",
         f"The column {'.'.join(DROPPED)} is dropped: nothing is claimed until the schema is migrated.",
     ),
 )
-ONCE = frozenset({"burst"})
+ONCE = frozenset({"burst", "hostile"})
+"""What happens once, when it is chosen."""
 
 
 class Faults:
@@ -76,12 +83,13 @@ class Faults:
         *,
         hold_receipts: Callable[[bool], None],
         burst: Callable[[], None],
+        hostile: Callable[[], None],
         dsn: str,
         snapshot: Callable[[], EngineSnapshot],
     ) -> None:
         self._all = [Fault(*words) for words in CATALOGUE]
         self._llm, self._channel = llm, channel
-        self._hold_receipts, self._burst = hold_receipts, burst
+        self._hold_receipts, self._once = hold_receipts, {"burst": burst, "hostile": hostile}
         self._dsn, self._snapshot = dsn, snapshot
         self._blocked = False
         llm.uniapi.slow_seconds = SLOW_MODEL_SECONDS
@@ -104,7 +112,7 @@ class Faults:
         self.current()
         fault = self._named(key)
         if key in ONCE:
-            self._burst()
+            self._once[key]()
             return fault
         if key == "schema-column":
             self._break_schema(not fault.on)

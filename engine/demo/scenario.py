@@ -173,6 +173,7 @@ class Demo:
             self.channel,
             hold_receipts=self.customers.hold_receipts,
             burst=self.customers.burst,
+            hostile=self.customers.hostile,
             dsn=self.database.dsn,
             snapshot=self.engine.snapshot,
         )

@@ -121,10 +121,18 @@ class Completed:
 
 
 async def claim_turns(
-    connection: Connection, *, engine: str, threads: int, lease_seconds: float, burst: int
+    connection: Connection,
+    *,
+    engine: str,
+    threads: int,
+    lease_seconds: float,
+    burst: int,
+    paused: Sequence[str] = (),
 ) -> list[Claim]:
-    """T1: claim up to `threads` due threads for this engine."""
-    rows = await fetch(connection, "claim_turns", engine, threads, lease_seconds, burst, HISTORY_ROWS)
+    """T1: claim up to `threads` due threads for this engine; of the AI's, none that are paused or on a channel
+    in `paused`."""
+    values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused))
+    rows = await fetch(connection, "claim_turns", *values)
     return [claim_of(row) for row in rows]
 
 
@@ -216,15 +224,15 @@ async def sweep_mailboxes(connection: Connection) -> int:
     return len(await fetch(connection, "sweep_mailboxes"))
 
 
-async def defer_oldest(connection: Connection, seconds: float) -> int | None:
+async def defer_oldest(connection: Connection, seconds: float, paused: Sequence[str] = ()) -> int | None:
     """Put the oldest due thread off; returns its id. Its messages stay as they are."""
-    rows = await fetch(connection, "defer_oldest", seconds)
+    rows = await fetch(connection, "defer_oldest", seconds, list(paused))
     return rows[0]["id"] if rows else None
 
 
-async def seconds_to_next_due(connection: Connection) -> float | None:
-    """Seconds until the next thread is due, 0 when one is; None when none waits."""
-    rows = await fetch(connection, "next_due")
+async def seconds_to_next_due(connection: Connection, paused: Sequence[str] = ()) -> float | None:
+    """Seconds until the next thread that is not paused is due, 0 when one is; None when none waits."""
+    rows = await fetch(connection, "next_due", list(paused))
     return rows[0]["seconds"] if rows else None
 
 

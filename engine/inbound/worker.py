@@ -98,7 +98,7 @@ class InboundWorker:
                 return self._settings.poll_seconds  # a turn that ends wakes us
             async with self._pool.connection() as connection:
                 claimed = await self._claim(connection, threads=room)
-                due = None if claimed else await claims.seconds_to_next_due(connection)
+                due = None if claimed else await claims.seconds_to_next_due(connection, self._paused)
             for claim in claimed:
                 self._begin(claim)
             if not claimed:
@@ -113,7 +113,7 @@ class InboundWorker:
                 try:
                     claimed = await self._claim(connection, threads=1)
                 except (psycopg.IntegrityError, psycopg.DataError) as error:
-                    thread = await claims.defer_oldest(connection, DEFER_SECONDS)
+                    thread = await claims.defer_oldest(connection, DEFER_SECONDS, self._paused)
                     log.error("thread.unclaimable", thread_id=thread, error=str(error))
                     return 0.0
             if not claimed:
@@ -130,7 +130,12 @@ class InboundWorker:
             threads=threads,
             lease_seconds=self._settings.lease_seconds,
             burst=BURST_LIMIT if quiet else 1,
+            paused=self._paused,
         )
+
+    @property
+    def _paused(self) -> list[str]:
+        return self._directory().settings.paused_channels
 
     def _begin(self, claim: Claim) -> None:
         task = asyncio.create_task(self._turn(claim))

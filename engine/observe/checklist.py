@@ -149,7 +149,7 @@ def _blockers(health: dict[str, Any]) -> str:
 
 async def _inbound_message(target: Target, _client: httpx.AsyncClient) -> str:
     sender = f"regression-{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(3)}"
-    target.message_id = await inject(target.dsn, TEXT, sender=sender)
+    target.message_id = (await inject(target.dsn, TEXT, sender=sender)).message_id
     target.trip_task = asyncio.create_task(follow(target.dsn, target.message_id, seconds=target.patience))
     return f"message {target.message_id} of the simulated customer {sender}"
 

@@ -88,6 +88,11 @@ def _received(facts: Facts) -> str:
         return "No engine is running, so nothing is answered; start one with: switchboard engine."
     if facts["ai_paused"]:
         return "The AI is paused for everyone, so it waits; resume it on the console's Overview (k)."
+    if facts.get("channel_paused"):
+        channel = _said(facts["channel"])
+        return f"The AI is paused on {channel}, so it waits; resume it on the console's Overview (K)."
+    if thread and thread.get("paused"):
+        return "The AI is paused in this conversation, so it waits; resume it in the console's Inbox (K)."
     if all(engine["state"] == "blocked" for engine in facts["engines"]):
         return _blocked(facts["engines"])
     if thread is None:

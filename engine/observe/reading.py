@@ -79,6 +79,9 @@ class Reading:
     engines: list[EngineState] = field(default_factory=list)
     queues: list[QueueState] = field(default_factory=list)
     ai_paused: bool = False
+    paused_channels: list[str] = field(default_factory=list)
+    paused_threads: int = 0
+    """At most `PAUSED_LIMIT` + 1."""
     paused_tenants: int = 0
     refused: Blocker | None = None
 
@@ -142,6 +145,9 @@ async def _read_state(connection: Connection, reading: Reading) -> None:
     reading.engines = [_engine(row) for row in state["engines"]]
     reading.queues = _queues(state["queues"])
     reading.ai_paused = state["ai_paused"] is True
+    channels = state["paused_channels"]
+    reading.paused_channels = [str(c) for c in channels] if isinstance(channels, list) else []
+    reading.paused_threads = state["paused_threads"]
     reading.paused_tenants = state["paused_tenants"]
 
 

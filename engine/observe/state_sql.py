@@ -11,6 +11,8 @@ from engine.database.schema_checks import CATALOGUE
 
 COUNT_LIMIT = 10_000
 """Rows counted of one queue; a larger one is told as "10000+"."""
+PAUSED_LIMIT = 9
+"""The same of paused conversations."""
 REMEMBER_SECONDS = 600
 """A silent engine that never said goodbye is shown this long."""
 
@@ -115,6 +117,9 @@ SELECT json_build_object(
                AND heartbeat_at > clock_timestamp() - interval '{REMEMBER_SECONDS} seconds'
              ORDER BY heartbeat_at DESC LIMIT 100) e),
     'ai_paused', (SELECT value FROM et_platform_settings WHERE key = 'ai_paused'),
+    'paused_channels', (SELECT value FROM et_platform_settings WHERE key = 'paused_channels'),
+    'paused_threads', (SELECT count(*) FROM (
+        SELECT FROM et_threads WHERE paused_at IS NOT NULL ORDER BY paused_at LIMIT {PAUSED_LIMIT + 1}) s),
     'paused_tenants', (SELECT count(*) FROM et_tenants WHERE paused),
     'queues', (
         SELECT coalesce(json_agg(json_build_object(

@@ -64,6 +64,8 @@ class ThreadRow:
     """`auto` or `suggest`, in place of its agent's; None: as the agent."""
     drafted: bool = False
     """A text of the AI waits to be sent, changed or discarded."""
+    paused: str | None = None
+    """`thread` or `channel`: where the AI is paused; it answers nothing here until it is resumed."""
 
     @property
     def window_until(self) -> datetime | None:

@@ -61,8 +61,8 @@ async def inject(
     channel: str = "simulator",
     tenant_id: int = 1,
     need_engine: bool = False,
-) -> int:
-    """Insert an inbound message with the core columns alone, as a provider does; returns its id.
+) -> Trip:
+    """Insert an inbound message with the core columns alone, as a provider does; its trip so far: id and thread.
 
     On the channel `simulator` it is marked as simulated. Raises NoEngine, before anything is stored, when an
     engine is needed and none is alive.
@@ -73,12 +73,12 @@ async def inject(
             raise NoEngine("No engine is running.", "Start one: switchboard engine (or the console).")
         cursor = await connection.execute(
             "INSERT INTO et_messages (tenant_id, channel, direction, text_content, raw_payload, delivery_status)"
-            " VALUES (%s, %s, 'inbound', %s, %s, 'received') RETURNING id",
+            " VALUES (%s, %s, 'inbound', %s, %s, 'received') RETURNING id, thread_id",
             [tenant_id, clean_for_storage(channel), clean_for_storage(text), to_json(payload)],
         )
         row = await cursor.fetchone()
     assert row is not None
-    return int(row["id"])
+    return Trip(message_id=row["id"], thread_id=row["thread_id"])
 
 
 async def follow(

@@ -16,6 +16,8 @@ from engine.model import (
     WorkerSnapshot,
 )
 from engine.observe.reading import EngineState, QueueState, Reading
+from engine.observe.state_sql import PAUSED_LIMIT
+from engine.text import one_line
 
 WAITING_SECONDS = 120.0
 """A message that waits longer than this is worth a word."""
@@ -129,6 +131,15 @@ def notices(reading: Reading, engines: Sequence[EngineState]) -> list[Blocker]:
                 "Resume it on the console's Overview (k).",
             )
         )
+    found += [_paused_channel(name) for name in reading.paused_channels]
+    if reading.paused_threads:
+        number = reading.paused_threads
+        told = f"{PAUSED_LIMIT}+" if number > PAUSED_LIMIT else str(number)
+        many = f"{told} conversation{'' if number == 1 else 's'}"
+        what = f"The AI is paused in {many}: what customers write there waits."
+        found.append(
+            _notice("thread.paused", what, "et_threads.paused_at", "Resume it in the console's Inbox (K).")
+        )
     if reading.paused_tenants:
         found.append(
             _notice(
@@ -153,6 +164,11 @@ def notices(reading: Reading, engines: Sequence[EngineState]) -> list[Blocker]:
             )
         )
     return found
+
+
+def _paused_channel(name: str) -> Blocker:
+    what = f"The AI is paused on {one_line(name, 64)}: messages wait there and are not answered."
+    return _notice("channel.paused", what, one_line(name, 64), "Resume it on the console's Overview (K).")
 
 
 def _of_queue(queue: QueueState, *, waits: bool) -> list[Blocker]:

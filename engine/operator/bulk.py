@@ -16,7 +16,11 @@ BATCH = 200
 LIMIT = 100_000
 
 Progress = Callable[[int, int], None]
-"""Hears how many rows are through, and of how many."""
+"""Hears how many rows are through, and of how many. To stop an act after that, it raises Stop."""
+
+
+class Stop(Exception):
+    """Raised by a Progress: the batches that are through stay done, the others are left as they are."""
 
 
 class Acted(BaseModel):
@@ -27,6 +31,8 @@ class Acted(BaseModel):
     done: list[int]
     skipped: dict[int, str]
     """By id: why it was left as it was."""
+    not_reached: int = 0
+    """Rows the act did not come to, because it was stopped."""
 
     @property
     def count(self) -> int:
@@ -65,7 +71,7 @@ def named(kind: str, ids: Sequence[int]) -> str:
 async def in_batches(
     ids: Sequence[int], act: Callable[[list[int]], Awaitable[Acted]], progress: Progress | None = None
 ) -> Acted:
-    """Run `act` on `ids`, a batch at a time. What is done stays done when a later batch fails."""
+    """Run `act` on `ids`, a batch at a time, until `progress` raises Stop. What is done stays done."""
     ids = list(dict.fromkeys(ids))
     if not ids:
         raise BadInput("Nothing matches.", "Widen the filter.")
@@ -75,6 +81,10 @@ async def in_batches(
         acted = await act(ids[start : start + BATCH])
         done += acted.done
         skipped |= acted.skipped
-        if progress:
-            progress(min(start + BATCH, len(ids)), len(ids))
+        through = min(start + BATCH, len(ids))
+        try:
+            if progress:
+                progress(through, len(ids))
+        except Stop:
+            return Acted(done=done, skipped=skipped, not_reached=len(ids) - through)
     return Acted(done=done, skipped=skipped)

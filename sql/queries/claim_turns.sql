@@ -1,11 +1,13 @@
 -- T1: take due threads that nobody holds, their open messages, and what a turn needs to know.
 -- $1 engine  $2 threads at most  $3 lease, seconds  $4 messages a turn at most  $5 history rows
+-- $6 channels on which the AI is paused
 -- A thread owned by a person gives no turn: its messages are parked as inbound_human_takeover.
 -- A message that was tried before is taken alone, so that a bad one cannot hold up its burst.
 WITH due AS MATERIALIZED (
     SELECT id, owner, epoch, claim_token + 1 AS token, last_inbound_at
       FROM et_threads
      WHERE due_at <= now() AND holder IS NULL
+       AND (owner <> 'ai' OR (paused_at IS NULL AND channel <> ALL ($6::text[])))
      ORDER BY due_at
      LIMIT $2
        FOR UPDATE SKIP LOCKED

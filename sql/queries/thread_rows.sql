@@ -5,6 +5,9 @@ SELECT t.id, t.tenant_id, t.channel, t.account, t.lead_id, coalesce(t.address, '
        coalesce(l.name, t.address, '') AS who, l.opted_out_at,
        t.owner, t.operator, t.mode, t.epoch, t.owner_since, t.auto_release_at, t.human_until, t.due_at,
        t.labels, CASE WHEN t.snoozed_until > now() THEN t.snoozed_until END AS snoozed_until, t.snoozed_by,
+       CASE WHEN t.paused_at IS NOT NULL THEN 'thread'
+            WHEN (SELECT value @> to_jsonb(t.channel) FROM et_platform_settings WHERE key = 'paused_channels')
+            THEN 'channel' END AS paused,
        t.holder IS NOT NULL AS thinking, t.last_inbound_at, t.last_message_at, w.waiting,
        coalesce(u.unread, 0) AS unread, u.waiting_since,
        coalesce(n.text, '') AS last_text, n.author AS last_author, n.kind AS last_kind, n.status AS last_status,

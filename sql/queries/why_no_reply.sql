@@ -9,7 +9,7 @@ SELECT json_build_object(
     'lease_over', m.lease_until < now(),
     'thread', (
         SELECT json_build_object(
-                   'id', t.id, 'owner', t.owner, 'operator', t.operator, 'holder', t.holder,
+                   'id', t.id, 'owner', t.owner, 'operator', t.operator, 'holder', t.holder, 'paused', t.paused_at IS NOT NULL,
                    'due_in', extract(epoch FROM t.due_at - now()),
                    'release_in', extract(epoch FROM t.auto_release_at - now()),
                    'ahead', (SELECT count(*) FROM et_messages e
@@ -53,6 +53,8 @@ SELECT json_build_object(
            AND (r.delivery_status <> 'failed' OR r.reason LIKE 'unknown%')
          ORDER BY r.id LIMIT 1),
     'ai_paused', (SELECT value = 'true' FROM et_platform_settings WHERE key = 'ai_paused'),
+    'channel', m.channel,
+    'channel_paused', (SELECT value @> to_jsonb(m.channel) FROM et_platform_settings WHERE key = 'paused_channels'),
     'tenant_paused', (SELECT paused FROM et_tenants WHERE id = m.tenant_id),
     'engines', (
         SELECT coalesce(json_agg(json_build_object(

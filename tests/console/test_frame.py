@@ -226,3 +226,30 @@ def test_preferences_are_read_from_what_is_there(tmp_path: Path) -> None:
     path.write_text("not toml")
     assert Preferences.read(path).theme is None
     assert Preferences.read(None).keys == {}
+
+
+async def test_one_channel_is_paused_shown_everywhere_and_resumed(console: Any, rows: Any) -> None:
+    def paused() -> Any:
+        found = rows.execute(
+            "SELECT value FROM et_platform_settings WHERE key = 'paused_channels'"
+        ).fetchone()
+        return found["value"] if found else []
+
+    rows.execute("INSERT INTO et_platform_settings (key, value) VALUES ('paused_channels', '[\"waha\"]')")
+    async with console() as pilot:
+        await until(pilot, lambda: "AI PAUSED on waha" in first_line(pilot), "the pause was not shown")
+        await pilot.press("8")
+        await until(pilot, lambda: "AI PAUSED on waha" in first_line(pilot), "not in the Journal")
+        await pilot.press("1", "K")
+        await shows(pilot, "channel by channel")
+        await shows(pilot, "‖ paused    waha")
+        await pilot.press("j", "enter")
+        await shows(pilot, "Let the AI answer on waha again?")
+        await pilot.press("enter")
+        assert paused() == ["waha"], "No is the default"
+        await pilot.press("K")
+        await shows(pilot, "channel by channel")
+        await pilot.press("j", "enter")
+        await shows(pilot, "Let the AI")
+        await pilot.press("y")
+        await until(pilot, lambda: paused() == [], "it was not resumed")

@@ -16,6 +16,7 @@ from console.screens.canned import CannedPicker
 from console.screens.confirm import Confirm
 from console.screens.hand_back import HandBack
 from console.screens.inbox import InboxScreen
+from console.screens.inbox_rows import ThreadList
 from console.screens.note import NoteDialog
 from console.widgets.composer import Composer
 from console.widgets.transcript import Transcript
@@ -532,3 +533,38 @@ def test_picture_of_the_list_at_80x24(dsn: str, tmp_path: Path, snap_compare: An
         plant_inbox(connection)
     app = make_app(dsn, tmp_path, frozen=True)
     assert snap_compare(app, terminal_size=(80, 24), run_before=after("2", until="Frida Sand"))
+
+
+async def test_the_ai_is_paused_in_one_conversation_and_resumed_by_the_same_key(
+    dsn: str, rows: Connection, threads: dict[str, int]
+) -> None:
+    async with inbox(dsn) as seen:
+        await choose(seen, "Frida Sand")
+        await seen.press("K")
+        await seen.sees("‖ AI paused", "‖ The AI is paused here", "‖ AI PAUSED")
+        thread = get(rows, "et_threads", threads["frida"])
+        assert thread["paused_at"] is not None
+        assert thread["owner"] == "ai", "nobody has taken it over"
+        await seen.press("3")
+        await seen.sees("‖ AI PAUSED")
+        await seen.press("2", "K")
+        await seen.until(lambda: "paused" not in seen.text.lower(), "the marks go")
+    assert get(rows, "et_threads", threads["frida"])["paused_at"] is None
+
+
+async def test_what_happens_behind_a_dialog_is_there_when_it_closes(
+    dsn: str, rows: Connection, threads: dict[str, int]
+) -> None:
+    async with inbox(dsn) as seen:
+        await choose(seen, "Anna Berger")
+        listed = seen.app.screen.query_one(ThreadList)
+        await seen.press("n")
+        await seen.until(lambda: isinstance(seen.app.screen, NoteDialog), "the dialog")
+        rows.execute(
+            "INSERT INTO et_messages (tenant_id, thread_id, channel, direction, text_content, delivery_status)"
+            " SELECT tenant_id, id, channel, 'inbound', 'written meanwhile', 'received' FROM et_threads WHERE id = %s",
+            [threads["frida"]],
+        )
+        await seen.until(
+            lambda: any(item.row.last_text == "written meanwhile" for item in listed.rows), "live under it"
+        )

@@ -156,3 +156,12 @@ def test_nothing_of_the_persons_settings_gets_in(demo: Demo, monkeypatch: pytest
 
 _UNANSWERED = """
 SELECT id FROM et_messages WHERE direction = 'inbound' AND delivery_status IN ('received', 'inbound_processing')"""
+
+
+def test_hostile_text_is_stored_as_written_and_answered_or_left_to_a_person(demo: Demo, query: Query) -> None:
+    assert not demo.toggle("hostile").on
+    hostile = "text_content LIKE '%]52;c;%' OR text_content LIKE '''; DROP%'"
+    written = f"SELECT delivery_status FROM et_messages WHERE direction = 'inbound' AND ({hostile})"
+    until(lambda: len(query(written)) == 2, "it is stored")
+    ends = {"inbound_ai_replied", "inbound_human_takeover"}
+    until(lambda: {row["delivery_status"] for row in query(written)} <= ends, "it has found its end")

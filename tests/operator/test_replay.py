@@ -11,6 +11,7 @@ from engine.database.connection import connect
 from engine.model import InboundStatus, TurnOutcome
 from engine.operator import bulk
 from engine.operator.audit import BadInput, ReadOnly
+from engine.operator.bulk import Stop
 from engine.operator.replay import MessageFilter, ReplayFilter, count_matching, requeue, requeue_filter
 from engine.operator.takeover import release, take_over
 from tests.operator.world import ANNA, GUEST, World
@@ -177,3 +178,18 @@ async def test_a_message_without_a_thread_is_replayed_too(w: World) -> None:
     await w.query("UPDATE et_messages SET thread_id = NULL WHERE id = %s", message_id)
     assert (await requeue(w.pool, ANNA, [message_id])).count == 1
     assert await w.status(message_id) == "received"
+
+
+async def test_a_stopped_bulk_replay_keeps_what_is_done_and_leaves_the_rest(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.operator.bulk.BATCH", 2)
+    ids = [await w.failed(sender=f"c{n}") for n in range(5)]
+
+    def stop_at_once(_done: int, _of: int) -> None:
+        raise Stop
+
+    acted = await requeue(w.pool, ANNA, ids, progress=stop_at_once)
+    assert (acted.done, acted.not_reached) == (ids[:2], 3)
+    assert [await w.status(one) for one in ids] == ["received"] * 2 + ["inbound_error"] * 3
+    assert len(await w.audits("replay")) == 1
