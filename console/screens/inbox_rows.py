@@ -141,10 +141,9 @@ def owner(item: Shown) -> Content:
     """Who answers, and since when."""
     row = item.row
     if row.owner != "human":
-        if row.paused:
-            return Content.styled("‖ AI paused", WARN)
+        who = ("‖ AI paused", WARN) if row.paused else ("AI", MUTED)
         whose = "" if row.operator is None else " → you" if item.mine else f" → {row.operator}"
-        return Content.assemble(("AI", MUTED), cell(whose, GOOD if item.mine else "", 16))
+        return Content.assemble(who, cell(whose, GOOD if item.mine else "", 16))
     paused = (" ‖ AI paused" if row.paused else "", WARN)
     if row.operator is None:
         return Content.assemble(("◆ nobody yet", WARN), (f" {item.since}", MUTED), paused)
