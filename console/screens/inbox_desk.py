@@ -9,7 +9,7 @@ from textual import work
 
 from console.screens.ask import Ask
 from console.screens.inbox_acts import InboxActs
-from console.screens.inbox_rows import ThreadList, moment
+from console.screens.inbox_rows import ThreadList, point
 
 if TYPE_CHECKING:
     from engine.observe.threads import ThreadRow
@@ -42,7 +42,7 @@ class InboxDesk(InboxActs):
             snooze(self._pool, self._operator, row.id, there.until(typed), seen=row.last_inbound_at)
         )
         if done is not None:
-            back = moment(self.switchboard.clock, done.until)
+            back = point(self.switchboard.clock, done.until)
             self.say(f"Back at {back}, or when the customer writes.", title="Snoozed")
             if following is not None and self.chosen == row.id:
                 self.go_to(following)

@@ -65,6 +65,18 @@ def moment(clock: Clock, at: datetime | None) -> str:
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local.day} {local:%b}"
 
 
+def point(clock: Clock, at: datetime | None) -> str:
+    """A time to the minute, with its day when it is not today."""
+    if at is None:
+        return ""
+    local, today = clock.local(at), clock.local(clock.now())
+    return (
+        f"{local:%H:%M}"
+        if local.date() == today.date()
+        else f"{local:%a} {local.day} {local:%b} {local:%H:%M}"
+    )
+
+
 def remaining(clock: Clock, until: datetime | None) -> float | None:
     """Seconds from now until then; below zero when it is past."""
     return None if until is None else (until - clock.now()).total_seconds()

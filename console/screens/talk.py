@@ -9,7 +9,7 @@ from textual.content import Content
 
 from console.clock import Clock
 from console.sanitise import cell, foreign
-from console.screens.inbox_rows import labels, left, moment, remaining, rough
+from console.screens.inbox_rows import labels, left, moment, point, remaining, rough
 from console.widgets.lines import Line
 from console.widgets.transcript import Entry
 from console.words import BAD, BUSY, GOOD, INBOUND, KEY, MUTED, STRONG, WARN, Look, look
@@ -49,7 +49,7 @@ def _asleep(row: ThreadRow, clock: Clock) -> Content:
         return Content("")
     return Content.assemble(
         ("z asleep until ", WARN),
-        f"{moment(clock, row.snoozed_until)}",
+        point(clock, row.snoozed_until),
         (f", {left(remaining(clock, row.snoozed_until))} · ", MUTED),
     )
 

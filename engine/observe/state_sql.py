@@ -64,12 +64,13 @@ SELECT 'inbound', 'inbound_error', NULL, count(*), (
 HAVING count(*) > 0
 """  # noqa: S608
 
-# Conversations of a person whose last word is the customer's.
+# Conversations of a person whose last word is the customer's, and which are not put off.
 _TAKEOVER = f"""
 SELECT 'inbound', 'inbound_human_takeover', NULL, count(*), min(last_inbound_at)
-  FROM (SELECT last_inbound_at, last_message_at FROM et_threads
+  FROM (SELECT last_inbound_at, last_message_at, snoozed_until FROM et_threads
          WHERE owner = 'human' ORDER BY owner_since {_SAMPLE}) s
  WHERE last_inbound_at >= coalesce(last_message_at, last_inbound_at)
+   AND (snoozed_until IS NULL OR snoozed_until <= now())
 HAVING count(*) > 0
 """  # noqa: S608
 

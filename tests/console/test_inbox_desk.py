@@ -137,6 +137,7 @@ async def test_a_snoozed_conversation_leaves_the_waiting_ones_and_the_next_is_ch
         left = row["snoozed_until"] - database_now(rows)
         assert timedelta(minutes=119) < left <= timedelta(hours=2)
         await seen.sees("3 wait", "z 120m")
+        await seen.sees("2 Inbox¹")
         await seen.until(lambda: screen.thread is not None and screen.thread.who == "Anna Berger", "the next")
         await seen.press("slash")
         await seen.write("snoozed")
