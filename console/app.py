@@ -21,6 +21,7 @@ from console.actions import BY_ID, bindings
 from console.areas import AREAS, area
 from console.clock import Clock
 from console.leaving import Exit
+from console.sanitise import cell
 from console.session import Session
 from console.themes import THEMES, starting_theme
 from console.widgets.status_bar import Status
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from console.screens.faults import Demonstration
     from engine.observe.feed import Pool
     from engine.observe.health import SystemHealth
+    from engine.observe.reading import OpenIncident
     from engine.settings import Settings
 
 AGAIN_SECONDS = 3.0
@@ -69,6 +71,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         self.clock = clock or Clock()
         self.low_bandwidth = low_bandwidth
         self.demo = demo
+        self._incidents: dict[int, OpenIncident] | None = None
         self.animation_level = "none"
 
     # What the areas ask
@@ -149,7 +152,24 @@ class SwitchboardApp(App[int], inherit_bindings=False):
                 self._status(trouble=beat.trouble)
                 continue
             self.clock.sync(beat.view.checked_at)
+            self._ring(beat.view)
             self._status(health=beat.view, trouble=None)
+
+    def _ring(self, health: SystemHealth) -> None:
+        """Bell and toast for an incident that has begun since this console looks, and a toast when it is over."""
+        if health.schema_compatibility is None:
+            return  # the database is away, and with it what it knows of incidents
+        now = {incident.id: incident for incident in health.incidents}
+        before, self._incidents = self._incidents, now
+        if before is None:
+            return
+        begun = [now[number] for number in now.keys() - before.keys()]
+        for incident in sorted(begun, key=lambda one: one.id):
+            self.notify(cell(incident.what, limit=300).plain, title="Alert", severity="warning", markup=False)
+        for number in sorted(before.keys() - now.keys()):
+            self.notify(cell(before[number].what, limit=300).plain, title="Over", markup=False)
+        if begun:
+            self.bell()
 
     def _status(self, **changes: Any) -> None:
         health: SystemHealth | None = changes.get("health", self.status.health)

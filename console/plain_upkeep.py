@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
+from engine.observe import one_line
+from engine.observe.incidents import Incident, Rule
+
 if TYPE_CHECKING:
     from engine.operator.backup import BackedUp, Restored
     from engine.operator.erasure import Erasure
@@ -40,3 +45,25 @@ def erasure_lines(told: Erasure, *, done: bool = False) -> Iterator[str]:
     yield f"{'Erased: ' if done else ''}{', '.join(who)}"
     counts = told.model_dump(exclude={"lead_ids", "thread_ids"})
     yield " · ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+class Alerts(BaseModel):
+    """What `switchboard alerts` tells."""
+
+    rules: list[Rule]
+    targets: list[str]
+    incidents: list[Incident]
+
+
+def alert_lines(told: Alerts) -> Iterator[str]:
+    """Rules, targets, then incidents: those that are not over with a mark."""
+    for rule in told.rules:
+        yield f"{rule.name:<11}{rule.when if rule.on else 'off'}  ({rule.setting})"
+    yield f"Told: {', '.join(['in the console', *told.targets])}"
+    if not told.incidents:
+        yield "No incidents"
+    for incident in told.incidents:
+        until = f"until {incident.resolved_at:%Y-%m-%d %H:%M}" if incident.resolved_at else "goes on"
+        mark = " " if incident.resolved_at else "!"
+        yield f"{mark} {incident.id} {incident.opened_at:%Y-%m-%d %H:%M} {until}  {incident.rule}: {incident.what}"
+        yield from (f"    {one_line(line)}" for line in incident.told)

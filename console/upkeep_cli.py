@@ -1,4 +1,4 @@
-"""What keeps an installation in order: backup, restore, erasure."""
+"""What keeps an installation in order: backup, restore, erasure, alerts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import typer
 
 from console.command import (
     FAILED,
+    FINE,
     Json,
     agreed,
+    finish,
     operator_here,
     print_json,
     settings_in_force,
@@ -126,3 +128,65 @@ def erase(
         print_json(told)
     else:
         say(erasure_lines(told, done=not preview))
+
+
+alerts = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+upkeep.add_typer(alerts, name="alerts")
+
+
+@alerts.callback()
+def alerts_now(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Incidents at most, the newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """List the rules of alerts, where they are told, and the newest incidents. Changes nothing.
+
+    Example: switchboard alerts --limit 5
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from console.plain_upkeep import Alerts, alert_lines
+    from engine.observe import incidents
+    from engine.supervisor import Database
+
+    settings = settings_in_force()
+    with Database.open(settings) as database:
+        found = with_pool(database.dsn, lambda pool: incidents.incidents(pool, limit=limit))
+    told = Alerts(rules=incidents.rules(settings), targets=incidents.targets(settings), incidents=found)
+    if json:
+        print_json(told)
+    else:
+        say(alert_lines(told))
+
+
+@alerts.command("test")
+def alerts_test() -> None:
+    """Tell each target a test alert now. Exits 0 only if every one took it.
+
+    Example: switchboard alerts test
+    """
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
+    from engine.observe.incidents import targets
+    from engine.supervisor.alert_targets import Alert, tell
+
+    settings = settings_in_force()
+    names = targets(settings)
+    if not names:
+        say("There is no target: set SWITCHBOARD_ALERT_WEBHOOK_URL or SWITCHBOARD_ALERT_COMMAND.", error=True)
+        raise typer.Exit(FAILED)
+    alert = Alert(
+        event="test",
+        rule="test",
+        subject="test",
+        what="A test alert of Switchboard.",
+        opened_at=datetime.now(UTC),
+    )
+    problems = 0
+    for name in names:
+        problem = finish(tell(settings, name, alert, delivery=f"test-{uuid4().hex[:12]}"))
+        say(f"{name}: {problem or 'took it'}", error=problem is not None)
+        problems += problem is not None
+    raise typer.Exit(FAILED if problems else FINE)

@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -144,6 +145,24 @@ class Settings(ChannelSettings):
     operator: str | None = None
     """Who acts at this terminal, for assignments and the audit log; else the user the system knows."""
 
+    # Alerts; 0 switches a rule off. Each is told once, and once more when it is over.
+    alert_blockers: bool = True
+    alert_queue_seconds: float = Field(300.0, ge=0)
+    """An inbound message has waited this long."""
+    alert_error_share: float = Field(0.2, ge=0, le=1)
+    """Share of the last 10 minutes' turns that ended in an error, of at least 10."""
+    alert_spend_share: float = Field(0.9, ge=0, le=1)
+    """Share of a tenant's budget of the day that is spent."""
+    alert_takeover_minutes: float = Field(15.0, ge=0)
+    """A customer has waited this long for the person who took the conversation over."""
+    alert_webhook_url: str | None = None
+    """Gets a POST for each; https, or http on this machine."""
+    alert_webhook_secret: SecretStr | None = None
+    """Signs it: header `X-Switchboard-Signature`."""
+    alert_command: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """A program with its arguments, run without a shell; the alert is JSON on its standard input. In the
+    environment a JSON list."""
+
     log_level: str = "INFO"
     log_format: str = Field("json", pattern="^(json|text)$")
 
@@ -168,6 +187,8 @@ class Settings(ChannelSettings):
         "simulator_base_url",
         "simulator_webhook_secret",
         "operator",
+        "alert_webhook_url",
+        "alert_webhook_secret",
         mode="before",
     )
     @classmethod
@@ -183,6 +204,36 @@ class Settings(ChannelSettings):
             own = ["127.0.0.1", "localhost", "[::1]"]
             given = [host.strip() if isinstance(host, str) else host for host in value]
             return own + [host for host in given if host and host not in own]
+        return value
+
+    @field_validator("alert_command", mode="before")
+    @classmethod
+    def _arguments(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else []
+        except ValueError:
+            raise ValueError(
+                'is a JSON list of a program and its arguments, e.g. ["/usr/bin/logger", "-s"]'
+            ) from None
+
+    @field_validator("alert_command")
+    @classmethod
+    def _program(cls, value: list[str]) -> list[str]:
+        if value and not (Path(value[0]).is_absolute() and os.access(value[0], os.X_OK)):
+            raise ValueError(f"begins with the full path of a program; {value[0]!r} is none that can be run")
+        return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _alert_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK
+        if not parts.hostname or not (parts.scheme == "https" or local):
+            raise ValueError("starts with https://, or with http:// on this machine")
         return value
 
     @field_validator("data_dir")

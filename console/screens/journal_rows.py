@@ -28,7 +28,7 @@ LEVELS = {
     "error": Look("✗", "error", BAD),
     "critical": Look("✗", "critical", BAD),
 }
-SOURCES = {"log": MUTED, "act": KEY, "llm": BUSY, "schema": GOOD}
+SOURCES = {"log": MUTED, "act": KEY, "llm": BUSY, "schema": GOOD, "alert": WARN}
 COLUMNS = ("at", "source", "level", "who", "what", "about", "detail")
 VALUE = 400
 """Characters of a value in a diff."""
@@ -75,6 +75,8 @@ def told(entry: Entry, clock: Clock) -> Content:
             lines += _log(entry.detail)
         case "llm":
             lines += _failures(entry.detail)
+        case "alert":
+            lines += _alert(entry.detail)
         case _:
             lines += _run(entry.detail)
     return Content("\n").join(lines)
@@ -123,6 +125,15 @@ def _log(line: Any) -> list[Content]:
         for name, value in line.fields.items()
     ]
     return [*lines, Content(""), foreign(line.traceback, BAD)] if line.traceback else lines
+
+
+def _alert(incident: Mapping[str, Any]) -> list[Content]:
+    lines = [
+        cell(incident["what"], "", 600),
+        Content.assemble(("since    ", MUTED), cell(incident["opened_at"])),
+        Content.assemble(("over     ", MUTED), cell(incident["resolved_at"] or "not yet")),
+    ]
+    return lines + [Content.assemble(("told     ", MUTED), cell(line, "", 300)) for line in incident["told"]]
 
 
 def _failures(row: Mapping[str, Any]) -> list[Content]:

@@ -517,6 +517,35 @@ receipts = _table(
     Index("et_pending_receipts_id", "channel", "provider_message_id"),
 )
 
+incidents = _table(
+    "et_incidents",
+    _id(),
+    _text("rule", null=False),
+    _text("subject", null=False),
+    _text("what", null=False),
+    _now("opened_at"),
+    _now("seen_at"),  # when an engine last found it so
+    _at("resolved_at"),
+    # Open incidents are few beside those of the past; one may be open of each rule and subject.
+    Index("et_incidents_open", "rule", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
+)
+
+alert_deliveries = _table(
+    "et_alert_deliveries",
+    _id(),
+    Column("incident_id", BigInteger, ForeignKey("et_incidents.id", ondelete="CASCADE"), nullable=False),
+    _text("target", null=False),  # webhook, command
+    _text("event", null=False),  # opened, resolved
+    _text("status", "pending"),  # pending, done, failed
+    _count("attempts"),
+    _now("next_attempt_at"),
+    _text("last_error"),
+    _now("created_at"),
+    _at("finished_at"),
+    UniqueConstraint("incident_id", "target", "event", name="et_alert_deliveries_once"),
+    Index("et_alert_deliveries_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+)
+
 schema_runs = _table(
     "et_schema_runs",
     _id(),

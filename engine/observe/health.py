@@ -17,6 +17,7 @@ from engine.observe import verdict
 from engine.observe.reading import (
     DatabaseState,
     EngineState,
+    OpenIncident,
     QueueState,
     Unreachable,
     place,
@@ -46,6 +47,8 @@ class SystemHealth(BaseModel):
     """Each as the engine that fares worst with it sees it."""
     channels: list[ComponentHealth] = Field(default_factory=list)
     queues: list[QueueState] = Field(default_factory=list)
+    incidents: list[OpenIncident] = Field(default_factory=list)
+    """What alerts are about just now."""
     database: DatabaseState
     engines: list[EngineState] = Field(default_factory=list)
 
@@ -77,6 +80,7 @@ async def system_health(pool: Pool, *, local: EngineSnapshot | None = None) -> S
         checked_at=reading.at,
         schema_compatibility=reading.schema,
         queues=reading.queues,
+        incidents=reading.incidents,
     )
 
 

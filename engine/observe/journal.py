@@ -1,4 +1,4 @@
-"""The journal: this process's log, operators' acts, failed calls to language models and schema runs, by time.
+"""The journal: this process's log, operators' acts, failed LLM calls, schema runs and alerts, by time.
 
 Each source is read in stretches, the newest first. What is told reaches as far back as every source has been
 read; a source that holds less is read further when more is wanted.
@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.database.connection import Pool, fetch
 from engine.logs import LogLine, LogRing
+from engine.observe.incidents import Incident, incidents
 from engine.observe.records import Act, acts
 from engine.observe.search import SearchError
 from engine.observe.threads import ALWAYS
@@ -22,14 +23,15 @@ from engine.text import one_line
 ACTS = 100
 TURNS = 300
 RUNS = 20
+INCIDENTS = 100
 CATCH_UP = 5
 """Stretches that a source is read to join what came to what is held; beyond that it begins anew."""
 KEEP = 10_000
 """Entries held of one source, about; the oldest are let go, and read again when they are wanted."""
 SOURCES = {"log": "log", "logs": "log", "act": "act", "acts": "act", "audit": "act", "llm": "llm", "provider": "llm",
-           "incident": "llm", "incidents": "llm", "schema": "schema"}  # fmt: skip
+           "incident": "llm", "incidents": "llm", "schema": "schema", "alert": "alert", "alerts": "alert"}  # fmt: skip
 LEVELS = {"warning": ("warning", "error", "critical"), "error": ("error", "critical")}
-KNOWN = "log, act, llm, schema, warning, error, or words of the entry"
+KNOWN = "log, act, llm, schema, alert, warning, error, or words of the entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Entry:
 
     at: datetime
     source: str
-    """`log`, `act`, `llm` or `schema`."""
+    """`log`, `act`, `llm`, `schema` or `alert`."""
     id: int
     level: str
     who: str
@@ -154,7 +156,7 @@ class Journal:
         self._ring = ring
         self._lines: list[Entry] = []
         self._heard = 0
-        self._tables = (Source(_acts), Source(_failures), Source(_runs))
+        self._tables = (Source(_acts), Source(_failures), Source(_runs), Source(_alerts))
         self.version = 0
         """Counts up with every change."""
 
@@ -258,3 +260,22 @@ def _run(row: Mapping[str, Any]) -> Entry:
     return Entry(
         row["at"], "schema", row["id"], "info" if row["ok"] else "error", row["actor"], what, told, dict(row)
     )
+
+
+async def _alerts(pool: Pool, before: int) -> Stretch:
+    """An incident is an entry when it begins, with twice its number, and one more when it is over."""
+    found = await incidents(pool, limit=INCIDENTS, before=(before + 1) // 2)
+    if not found:
+        return Stretch((), 0, ALWAYS, end=True)
+    entries = [_alert(one, one.opened_at, over=False) for one in found]
+    entries += [_alert(one, one.resolved_at, over=True) for one in found if one.resolved_at is not None]
+    since = min(one.opened_at for one in found)
+    return Stretch(tuple(entries), 2 * found[-1].id, since, end=len(found) < INCIDENTS)
+
+
+def _alert(incident: Incident, at: datetime, *, over: bool) -> Entry:
+    what = f"{incident.rule} is over" if over else incident.rule
+    return Entry(
+        at, "alert", 2 * incident.id + over, "info" if over else "warning", incident.subject, what, incident.what,
+        incident.model_dump(mode="json"),
+    )  # fmt: skip

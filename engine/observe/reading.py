@@ -62,6 +62,15 @@ class DatabaseState(BaseModel):
     """Of one empty round trip."""
 
 
+class OpenIncident(BaseModel):
+    """What an alert is about, while it goes on."""
+
+    id: int
+    rule: str
+    subject: str
+    what: str
+
+
 class EngineState(EngineSnapshot):
     """An engine's snapshot, and how old it is."""
 
@@ -84,6 +93,7 @@ class Reading:
     """At most `PAUSED_LIMIT` + 1."""
     paused_tenants: int = 0
     refused: Blocker | None = None
+    incidents: list[OpenIncident] = field(default_factory=list)
 
 
 class Unreachable(Exception):
@@ -144,6 +154,7 @@ async def _read_state(connection: Connection, reading: Reading) -> None:
     state = json.loads(row["state"])
     reading.engines = [_engine(row) for row in state["engines"]]
     reading.queues = _queues(state["queues"])
+    reading.incidents = [OpenIncident(**row) for row in state["incidents"]]
     reading.ai_paused = state["ai_paused"] is True
     channels = state["paused_channels"]
     reading.paused_channels = [str(c) for c in channels] if isinstance(channels, list) else []

@@ -117,6 +117,9 @@ SELECT json_build_object(
              WHERE stopped_at IS NULL
                AND heartbeat_at > clock_timestamp() - interval '{REMEMBER_SECONDS} seconds'
              ORDER BY heartbeat_at DESC LIMIT 100) e),
+    'incidents', (
+        SELECT coalesce(json_agg(i), '[]') FROM (
+            SELECT id, rule, subject, what FROM et_incidents WHERE resolved_at IS NULL ORDER BY id LIMIT 100) i),
     'ai_paused', (SELECT value FROM et_platform_settings WHERE key = 'ai_paused'),
     'paused_channels', (SELECT value FROM et_platform_settings WHERE key = 'paused_channels'),
     'paused_threads', (SELECT count(*) FROM (

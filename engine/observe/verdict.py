@@ -151,6 +151,12 @@ def notices(reading: Reading, engines: Sequence[EngineState]) -> list[Blocker]:
         )
     found += [_silent(engine) for engine in engines if not engine.alive]
     found += [_deaf(engine) for engine in engines if engine.alive and _is_deaf(engine)]
+    # A blocker shows as such.
+    found += [
+        _notice(f"alert.{one.rule}", one.what, one.subject, "See the console's Journal: alert.")
+        for one in reading.incidents
+        if one.rule != "blocker"
+    ]
     for queue in reading.queues:
         found += _of_queue(queue, waits=not reading.ai_paused)
     used, limit = reading.database.connections, reading.database.connections_max

@@ -43,11 +43,14 @@ from engine.outbound.receipts import apply_pending_receipts
 from engine.polling import Poller
 from engine.runtime.agent_runtime import ConversationAgentRuntime
 from engine.settings import Settings
+from engine.supervisor.alerts import AlertWatch
 
 log = get_logger(__name__)
 HEARTBEAT_SECONDS = 3.0
 SCHEMA_WATCH_SECONDS = 2.0
 PROBE_SECONDS = 15.0
+ALERT_SECONDS = 10.0
+TELL_SECONDS = 5.0
 DIRECTORY_SECONDS = 30.0
 SWEEP_SECONDS = 30.0
 RECEIPTS_SECONDS = 5.0
@@ -110,6 +113,7 @@ class Engine:
             receipt_seconds=settings.receipt_seconds,
             on_checked=self._dispatcher.heard_health,
         )
+        self._alerts = AlertWatch(self._pool, settings)
         self._worker = self._inbound_worker()
         self._pollers = [
             Poller(channel, self._pool, database.dsn, blocked=lambda: bool(self._schema_blockers))
@@ -218,6 +222,8 @@ class Engine:
             (self._router.probe, PROBE_SECONDS),
             (self._watch.probe, PROBE_SECONDS),
             (self._watch.watch_receipts, PROBE_SECONDS),
+            (self._alerts.watch, ALERT_SECONDS),
+            (self._alerts.deliver, TELL_SECONDS),
         ):
             scheduler.add_job(
                 self._quietly,
