@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from engine.observe import one_line
 from engine.observe.incidents import Incident, Rule
+from engine.operator.retention import Kept
 
 if TYPE_CHECKING:
     from engine.operator.backup import BackedUp, Restored
@@ -67,3 +68,17 @@ def alert_lines(told: Alerts) -> Iterator[str]:
         mark = " " if incident.resolved_at else "!"
         yield f"{mark} {incident.id} {incident.opened_at:%Y-%m-%d %H:%M} {until}  {incident.rule}: {incident.what}"
         yield from (f"    {one_line(line)}" for line in incident.told)
+
+
+class Retention(BaseModel):
+    """What `switchboard retention` tells."""
+
+    kinds: list[Kept]
+
+
+def retention_lines(told: list[Kept], *, run: bool) -> Iterator[str]:
+    """How long each kind is kept, and what went."""
+    for kept in told:
+        gone = f", {kept.gone} gone now" if run else ""
+        span = f"{kept.days:g} days" if kept.days else "for ever"
+        yield f"{kept.kind:<11}{span}{gone}  (SWITCHBOARD_KEEP_{kept.kind.upper()}_DAYS)"

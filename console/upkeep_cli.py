@@ -1,4 +1,4 @@
-"""What keeps an installation in order: backup, restore, erasure, alerts."""
+"""What keeps an installation in order: backup, restore, erasure, alerts, retention."""
 
 from __future__ import annotations
 
@@ -190,3 +190,28 @@ def alerts_test() -> None:
         say(f"{name}: {problem or 'took it'}", error=problem is not None)
         problems += problem is not None
     raise typer.Exit(FAILED if problems else FINE)
+
+
+@upkeep.command()
+def retention(
+    run: Annotated[bool, typer.Option("--run", help="Let go now of what is past its time.")] = False,
+    json: Json = False,
+) -> None:
+    """Tell how long each kind is kept; with --run, do what engines do every hour. Messages always stay.
+
+    Example: switchboard retention --run
+    """
+    from console.plain_upkeep import Retention, retention_lines
+    from engine.operator.audit import Operator
+    from engine.operator.retention import kinds, retain
+    from engine.supervisor import Database
+
+    settings = settings_in_force()
+    told = kinds(settings)
+    if run:
+        with Database.open(settings) as database:
+            told = with_pool(database.dsn, lambda pool: retain(pool, Operator.current(), settings))
+    if json:
+        print_json(Retention(kinds=told))
+    else:
+        say(retention_lines(told, run=run))

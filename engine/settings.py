@@ -163,6 +163,16 @@ class Settings(ChannelSettings):
     """A program with its arguments, run without a shell; the alert is JSON on its standard input. In the
     environment a JSON list."""
 
+    # Retention, in days; 0 keeps for ever. Messages, queue rows and turns stay in any case.
+    keep_prompts_days: float = Field(30.0, ge=0)
+    """Whole prompts, which are recorded only while `record_context_prompt` is on."""
+    keep_quarantine_days: float = Field(30.0, ge=0)
+    keep_incidents_days: float = Field(90.0, ge=0)
+    """Of incidents that are over."""
+    keep_engines_days: float = Field(7.0, ge=1)
+    """Records of engines that are gone."""
+    keep_audit_days: float = Field(0.0, ge=0)
+
     log_level: str = "INFO"
     log_format: str = Field("json", pattern="^(json|text)$")
 

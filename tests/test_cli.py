@@ -29,7 +29,7 @@ SWITCHBOARD = str(Path(sys.executable).with_name("switchboard"))
 COMMANDS = (
     *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
     *("replay", "takeover", "release", "explain", "export", "service"),
-    *("backup", "restore", "erase", "alerts"),
+    *("backup", "restore", "erase", "alerts", "retention"),
     "setup",
 )
 SECRET = "correct-horse-battery"

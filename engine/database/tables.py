@@ -363,6 +363,7 @@ turns = _table(
     _now("finished_at"),
     Index("et_turns_message", "message_id"),
     Index("et_turns_thread", "thread_id", "id"),
+    Index("et_turns_prompts", "id", postgresql_where=text("context_prompt IS NOT NULL")),  # for retention
     # Takeovers, errors and drafts are few beside replies; panes list them without a scan.
     Index("et_turns_notable", "id", postgresql_where=text("outcome <> 'replied'")),
 )

@@ -131,7 +131,10 @@ def findings(
     """Every rule that applies to these figures."""
     found: list[Finding] = []
     if settings.alert_blockers:
-        found += [_finding("blocker", f"{b.code} {b.where}", f"{b.what} {b.remedy}") for b in health.blockers]
+        found += [
+            _finding("blocker", f"{b.code} {b.where}", f"{b.what.rstrip('.')}. {b.remedy}")
+            for b in health.blockers
+        ]
     paused = any(warning.code == "ai.paused" for warning in health.warnings)
     ages = {
         queue.status: queue.oldest_age_seconds or 0.0 for queue in health.queues if queue.queue == "inbound"

@@ -37,6 +37,8 @@ from engine.llm.router import Router, build_router
 from engine.llm.routing import RoutingError
 from engine.logs import get_logger
 from engine.model import Blocker, EngineSnapshot
+from engine.operator.audit import automatic
+from engine.operator.retention import retain
 from engine.operator.takeover import release_due
 from engine.outbound.dispatcher import OutboundDispatcher
 from engine.outbound.receipts import apply_pending_receipts
@@ -51,6 +53,7 @@ SCHEMA_WATCH_SECONDS = 2.0
 PROBE_SECONDS = 15.0
 ALERT_SECONDS = 10.0
 TELL_SECONDS = 5.0
+RETENTION_SECONDS = 3600.0
 DIRECTORY_SECONDS = 30.0
 SWEEP_SECONDS = 30.0
 RECEIPTS_SECONDS = 5.0
@@ -224,6 +227,7 @@ class Engine:
             (self._watch.watch_receipts, PROBE_SECONDS),
             (self._alerts.watch, ALERT_SECONDS),
             (self._alerts.deliver, TELL_SECONDS),
+            (self._retain, RETENTION_SECONDS),
         ):
             scheduler.add_job(
                 self._quietly,
@@ -355,6 +359,12 @@ class Engine:
     async def _release_due(self) -> None:
         """Hand threads back whose visible timer has run out."""
         await release_due(self._pool)
+
+    async def _retain(self) -> None:
+        """Let go of what is past its time."""
+        gone = {kept.kind: kept.gone for kept in await retain(self._pool, automatic("timer"), self.settings)}
+        if any(gone.values()):
+            log.info("retention.done", **gone)
 
     async def _receipts(self) -> None:
         await apply_pending_receipts(self._pool)

@@ -116,7 +116,7 @@ def test_open_sends_of_a_backup_wait_for_a_person(shell: Shell, tmp_path: Path) 
 def test_a_running_engine_is_backed_up_and_never_restored_under(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "a.backup"
     with shell.running("engine") as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not sql(shell, "SELECT 1 FROM et_engines WHERE stopped_at IS NULL"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
