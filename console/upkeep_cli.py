@@ -202,7 +202,6 @@ def retention(
     Example: switchboard retention --run
     """
     from console.plain_upkeep import Retention, retention_lines
-    from engine.operator.audit import Operator
     from engine.operator.retention import kinds, retain
     from engine.supervisor import Database
 
@@ -210,7 +209,7 @@ def retention(
     told = kinds(settings)
     if run:
         with Database.open(settings) as database:
-            told = with_pool(database.dsn, lambda pool: retain(pool, Operator.current(), settings))
+            told = with_pool(database.dsn, lambda pool: retain(pool, operator_here(), settings))
     if json:
         print_json(Retention(kinds=told))
     else:

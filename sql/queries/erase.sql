@@ -23,6 +23,9 @@ turns AS (
        SET error = NULL, draft = NULL, context_prompt = NULL, context = '{}', attempts = '[]', verdicts = '[]'
      WHERE thread_id = ANY ($1)
 ),
+what_ifs AS (
+    UPDATE et_what_if_items w SET problem = 'erased' FROM m WHERE w.message_id = m.id AND w.problem IS NOT NULL
+),
 notes AS (
     DELETE FROM et_notes WHERE thread_id = ANY ($1)
 ),

@@ -66,6 +66,7 @@ async def thread(w: World) -> int:
         f"{NUMBER}@c.us",
         lead["id"],
     )
+    await w.query("INSERT INTO et_what_ifs (agent_id, version, started_by) VALUES (1, 1, 'anna')")
     await w.query(
         """INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, draft, context_prompt, context, error,
                                 cost_usd)
@@ -96,6 +97,11 @@ async def thread(w: World) -> int:
     await w.query(
         "INSERT INTO et_intake_quarantine (channel, why, body) VALUES ('waha', 'odd', %s), ('waha', 'odd', 'other')",
         f'{{"from": "{NUMBER}@c.us", "name": "Mathilda"}}',
+    )
+    await w.query("UPDATE et_threads SET labels = '[\"my knee hurts\"]' WHERE id = %s", thread)
+    await w.query(
+        "INSERT INTO et_what_if_items (what_if_id, message_id, problem) SELECT id, %s, 'poor knee' FROM et_what_ifs",
+        message["id"],
     )
     await add_note(w.pool, ANNA, thread, "prefers mornings")
     await take_over(w.pool, ANNA, thread, reason="Mathilda called")
