@@ -5,6 +5,7 @@ Names and JSON keys are contracts with other programs; they are not to be rename
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -164,10 +165,9 @@ class AITrace(BaseModel):
         return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-class LLMMessage(BaseModel):
+@dataclass(frozen=True, slots=True)
+class LLMMessage:
     """One message of a chat-completions request."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Literal["system", "user", "assistant"]
     content: str

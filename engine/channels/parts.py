@@ -71,6 +71,8 @@ async def send_in_parts(
     parts = split_text(outgoing.text, capabilities)
     if not parts:
         raise SendError(SendFailure.PERMANENT, "The message has no text.")
+    if parts == [outgoing.text]:
+        return await send_part(outgoing, 0, timeout)
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout
     sent: list[Sent] = []

@@ -16,6 +16,7 @@ from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
+from engine.sends import Outbox, Send
 from engine.text import clean_for_storage
 
 BURST_LIMIT = 20
@@ -76,6 +77,11 @@ class Completion:
     """The turn that was started over: its calls were made and cost money."""
     retry_seconds: float
 
+    @property
+    def text(self) -> str | None:
+        """The reply, as it is stored and sent."""
+        return clean_for_storage(self.result.text) if self.result.text else None
+
     def as_json(self) -> dict[str, Any]:
         """The record `complete_turns.sql` reads."""
         claim, result = self.claim, self.result
@@ -96,8 +102,8 @@ class Completion:
             "opt_out": result.opt_out,
             "restartable": self.restartable,
             "retry_seconds": self.retry_seconds,
-            "text": clean_for_storage(result.text) if result.text else None,
-            "raw_payload": {"ai_trace": result.trace.model_dump(mode="json")} if result.trace else None,
+            "text": self.text,
+            "raw_payload": {"ai_trace": result.trace} if result.trace else None,
             "kind": self.kind,
             "agent_id": self.agent_id,
             "agent_version": self.agent_version,
@@ -108,7 +114,7 @@ class Completion:
         }
         if self.wasted and self.wasted.llm:
             row["attempts"] = record(self.wasted)["attempts"] + row["attempts"]
-        return row
+        return {key: value for key, value in row.items() if value is not None}  # fewer keys to parse
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class Completed:
     result: TurnOutcome
     reply_id: int | None
     queue_id: int | None
+    send: Send | None = None
+    """The reply, when the dispatcher of this engine takes it at once."""
 
 
 async def claim_turns(
@@ -149,10 +157,13 @@ def claim_of(row: Row) -> Claim:
         token=row["token"],
         human_until=row["human_until"],
         attempts=row["attempts"],
-        messages=tuple(_new_message(item) for item in row["messages"]),
+        messages=tuple(
+            NewMessage(id_, text, kind, datetime.fromisoformat(created_at), provider_message_id)
+            for id_, text, kind, created_at, provider_message_id in row["messages"]
+        ),
         history=tuple(
-            Said(item["id"], item["author"], item["text"], datetime.fromisoformat(item["created_at"]))
-            for item in row["history"]
+            Said(id_, author, text, datetime.fromisoformat(created_at))
+            for id_, author, text, created_at in row["history"]
         ),
         sender=row["sender"],
         sender_name=row["sender_name"],
@@ -165,13 +176,6 @@ def claim_of(row: Row) -> Claim:
     )
 
 
-def _new_message(item: dict[str, Any]) -> NewMessage:
-    created_at = item["created_at"]
-    if isinstance(created_at, str):
-        created_at = datetime.fromisoformat(created_at)
-    return NewMessage(item["id"], item["text"], item["kind"], created_at)
-
-
 async def extend_turn(connection: Connection, *, engine: str, claim: Claim) -> list[NewMessage]:
     """Take the messages that came since the claim into the running turn; none when the claim was lost."""
     async with connection.transaction():
@@ -179,22 +183,50 @@ async def extend_turn(connection: Connection, *, engine: str, claim: Claim) -> l
         rows = await fetch(
             connection, "extend_turn", engine, claim.thread_id, claim.token, claim.head_id, BURST_LIMIT
         )
-    return [_new_message(row) for row in rows]
+    return [NewMessage(**row) for row in rows]
 
 
 async def complete_turns(
-    connection: Connection, engine: str, completions: Sequence[Completion]
+    connection: Connection, engine: str, completions: Sequence[Completion], outbox: Outbox | None = None
 ) -> list[Completed | None]:
-    """T2: write ended turns in one commit; None for one whose thread is locked just now."""
+    """T2: write ended turns in one commit; None for one whose thread is locked just now.
+
+    As many replies as `outbox` has room for are queued as claimed by this engine, and returned as sends.
+    """
     payload = to_json([completion.as_json() for completion in completions])
-    rows = await fetch(connection, "complete_turns", payload, engine)
+    direct = (outbox.room(), outbox.lease_seconds, list(outbox.paused)) if outbox else (0, 0.0, [])
+    rows = await fetch(connection, "complete_turns", payload, engine, *direct)
     # By token too: after a long wait, two claims of one message may stand in the same batch.
     ended = {(row["head_id"], row["token"]): row for row in rows}
-    return [_completed(ended.get((c.claim.head_id, c.claim.token))) for c in completions]
+    return [_completed(c, ended.get((c.claim.head_id, c.claim.token))) for c in completions]
 
 
-def _completed(row: Row | None) -> Completed | None:
-    return None if row is None else Completed(TurnOutcome(row["result"]), row["reply_id"], row["queue_id"])
+def _completed(completion: Completion, row: Row | None) -> Completed | None:
+    if row is None:
+        return None
+    send = _send(completion, row) if row["direct"] else None
+    return Completed(TurnOutcome(row["result"]), row["reply_id"], row["queue_id"], send)
+
+
+def _send(completion: Completion, row: Row) -> Send:
+    claim = completion.claim
+    return Send(
+        queue_id=row["queue_id"],
+        message_id=row["reply_id"],
+        token=1,
+        attempts=1,
+        author="ai",
+        tenant_id=claim.tenant_id,
+        thread_id=claim.thread_id,
+        lead_id=row["lead_id"],
+        channel=claim.channel,
+        account=claim.account,
+        text=completion.text,
+        address=row["address"],
+        reply_to=claim.messages[0].provider_message_id,
+        last_inbound_at=row["last_inbound_at"],
+        claimed_at=row["claimed_at"],
+    )
 
 
 async def renew_turns(

@@ -23,6 +23,7 @@ from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
 from engine.logs import get_logger
 from engine.model import TurnKind, TurnOutcome, WorkerSnapshot
 from engine.runtime.agent_runtime import ConversationAgentRuntime, TurnResult
+from engine.sends import Outbox
 from engine.settings import Settings
 
 log = get_logger(__name__)
@@ -49,8 +50,12 @@ class InboundWorker:
         blocked: Callable[[], bool],
         simulated: bool,
         on_queued: Callable[[], None],
+        outbox: Outbox | None = None,
     ) -> None:
-        """`blocked` tells when nothing may be claimed; `on_queued` hears when replies were queued."""
+        """`blocked` tells when nothing may be claimed; `on_queued` hears when replies were queued.
+
+        `outbox` takes as many of them at once as it has room for.
+        """
         self._engine = engine
         self._pool = pool
         self._runtime = runtime
@@ -60,6 +65,7 @@ class InboundWorker:
         self._blocked = blocked
         self._simulated = simulated
         self._on_queued = on_queued
+        self._outbox = outbox
         self._wake = asyncio.Event()
         self._turns: dict[asyncio.Task[None], Claim] = {}
         self._stopping = False
@@ -238,7 +244,12 @@ class InboundWorker:
     async def _complete_batch(
         self, connection: Connection, batch: Sequence[Completion]
     ) -> list[Completed | None]:
-        return await claims.complete_turns(connection, self._engine, batch)
+        begun = asyncio.get_running_loop().time()
+        done = await claims.complete_turns(connection, self._engine, batch, self._outbox)
+        for completed in done:
+            if completed is not None and completed.send is not None and self._outbox is not None:
+                self._outbox.take(completed.send, begun)
+        return done
 
     def _count(self, claim: Claim, result: TurnResult, done: Completed) -> None:
         snapshot = self._snapshot
@@ -246,7 +257,8 @@ class InboundWorker:
         match done.result:
             case TurnOutcome.REPLIED:
                 snapshot.replied += 1
-                self._on_queued()
+                if done.send is None:
+                    self._on_queued()
             case TurnOutcome.TAKEOVER | TurnOutcome.DRAFTED:
                 snapshot.takeovers += 1
             case TurnOutcome.ERROR:

@@ -128,6 +128,7 @@ class Rehearsal:
         request = replace(request, for_person=self._for_person)
         result = await self._runtime.run_turn(request)
         recorded = record(result)
+        recorded["attempts"] = [attempt.model_dump(mode="json") for attempt in recorded["attempts"]]
         if self._variant.differs:
             recorded["context"] = {**recorded["context"], "variant": self._variant.differs}
         return Rehearsed(

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -27,8 +27,9 @@ from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
 from engine.outbound.holds import Holds
 from engine.outbound.pacing import Pacer, quiet_until
-from engine.outbound.queue import Send, SendResult
+from engine.outbound.queue import SendResult
 from engine.outbound.retry import RetryPolicy
+from engine.sends import Send
 from engine.settings import Settings
 
 log = get_logger(__name__)
@@ -77,8 +78,29 @@ class OutboundDispatcher:
     @property
     def snapshot(self) -> DispatcherSnapshot:
         """What the dispatcher is doing now."""
-        paused = self._holds.closed(time.monotonic())
-        return self._snapshot.model_copy(update={"in_flight": len(self._sends), "paused_channels": paused})
+        return self._snapshot.model_copy(
+            update={"in_flight": len(self._sends), "paused_channels": list(self.paused)}
+        )
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a send is held: as long as its call may take, and what may come before it."""
+        return self._settings.send_timeout_seconds + LEASE_MARGIN_SECONDS
+
+    @property
+    def paused(self) -> Collection[str]:
+        """Routes that are left alone for now."""
+        return self._holds.closed(time.monotonic())
+
+    def room(self) -> int:
+        """How many more sends can be in flight."""
+        if self._stopping or self._blocked():
+            return 0
+        return max(0, self._settings.sends_in_flight - len(self._sends))
+
+    def take(self, send: Send, claimed: float) -> None:
+        """Send what is claimed already: the reply of a turn that was just committed."""
+        self._begin(send, claimed)
 
     @property
     def blockers(self) -> list[Blocker]:
@@ -126,28 +148,29 @@ class OutboundDispatcher:
                 self._snapshot.state = "blocked"
                 return poll
             self._snapshot.state = "running"
-            room = self._settings.sends_in_flight - len(self._sends)
+            room = self.room()
             if room <= 0:
                 return poll  # a send that ends wakes us
             async with self._pool.connection() as connection:
+                begun = asyncio.get_running_loop().time()  # the lease counts from then at the earliest
                 claimed = await queue.claim_sends(
                     connection,
                     engine=self._engine,
                     sends=room,
-                    lease_seconds=self._settings.send_timeout_seconds + LEASE_MARGIN_SECONDS,
-                    paused=self._holds.closed(time.monotonic()),
+                    lease_seconds=self.lease_seconds,
+                    paused=self.paused,
                 )
                 due = None if claimed else await queue.seconds_to_next_send(connection)
                 if due == 0.0 and not await queue.promote_retries(connection):
                     due = None  # what is due waits for its thread or its channel
             for send in claimed:
-                self._begin(send)
+                self._begin(send, begun)
             if not claimed and due != 0.0:
                 return poll if due is None else min(poll, due + 0.002)
         return 0.0
 
-    def _begin(self, send: Send) -> None:
-        task = asyncio.create_task(self._send(send, asyncio.get_running_loop().time()))
+    def _begin(self, send: Send, claimed: float) -> None:
+        task = asyncio.create_task(self._send(send, claimed))
         self._sends[task] = send
         task.add_done_callback(self._ended)
 
@@ -159,7 +182,7 @@ class OutboundDispatcher:
             self._trouble(f"send: {error!r}")
 
     async def _send(self, send: Send, claimed: float) -> None:
-        """One send from claim to record. `claimed` is the loop's time of the claim."""
+        """One send from claim to record. `claimed`: the loop's time just before the claim."""
         refused = self._refusal(send)
         if refused is None:
             try:
@@ -233,7 +256,8 @@ class OutboundDispatcher:
         )
         timeout = self._settings.send_timeout_seconds
         try:
-            sent = await asyncio.wait_for(channel.send(outgoing, timeout=timeout), timeout + 5)
+            async with asyncio.timeout(timeout + 5):
+                sent = await channel.send(outgoing, timeout=timeout)
         except SendError as error:
             return self._judge(send, error)
         except Exception as error:

@@ -7,36 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 from engine.database.connection import Connection, Row, fetch, to_json
 from engine.model import OutboundStatus, Outcome
-
-
-@dataclass(frozen=True)
-class Send:
-    """A claimed queue row with its message and its destination."""
-
-    queue_id: int
-    message_id: int
-    token: int
-    attempts: int
-    author: str
-    tenant_id: int
-    thread_id: int | None
-    lead_id: int | None
-    channel: str
-    account: str
-    text: str | None
-    address: str | None
-    reply_to: str | None
-    last_inbound_at: datetime | None
-    claimed_at: datetime
-
-    @property
-    def route(self) -> str:
-        """channel/account."""
-        return f"{self.channel}/{self.account}"
+from engine.sends import Send
 
 
 @dataclass(frozen=True)
@@ -69,13 +44,16 @@ async def claim_sends(
 
 async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]) -> list[bool]:
     """T4: mark sends as started, in one commit. False: cancelled, or not ours any more; it must not be sent."""
+    ordered = sorted(
+        sends, key=lambda send: send.thread_id or 0
+    )  # threads are locked in one order everywhere
     rows = await fetch(
         connection,
         "start_sends",
         engine,
-        [send.queue_id for send in sends],
-        [send.token for send in sends],
-        [send.thread_id for send in sends],
+        [send.queue_id for send in ordered],
+        [send.token for send in ordered],
+        [send.thread_id for send in ordered],
     )
     # By token too: after a long wait, two claims of one send may stand in the same batch.
     started = {(row["id"], row["token"]) for row in rows}
@@ -88,9 +66,13 @@ async def record_sends(connection: Connection, results: Sequence[SendResult]) ->
         if handed_over := [result.queue_id for result in results if result.hand_over]:
             # Threads are locked before queue rows, as a takeover does.
             await fetch(connection, "lock_threads_of_sends", handed_over)
-        rows = await fetch(connection, "record_sends", to_json([result.__dict__ for result in results]))
+        rows = await fetch(connection, "record_sends", to_json([_told(result) for result in results]))
     recorded = {(row["id"], row["token"]) for row in rows}
     return [(result.queue_id, result.token) in recorded for result in results]
+
+
+def _told(result: SendResult) -> dict[str, Any]:
+    return {key: value for key, value in result.__dict__.items() if value is not None}
 
 
 async def promote_retries(connection: Connection) -> int:

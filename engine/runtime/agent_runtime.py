@@ -37,6 +37,7 @@ class NewMessage:
     text: str | None
     kind: str | None
     created_at: datetime
+    provider_message_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class ConversationAgentRuntime:
         self._deadline_seconds = deadline_seconds
         self._history_tokens = history_tokens
         self._replies_per_hour = replies_per_hour
+        self._policies: dict[int, tuple[Agent, AgentPolicy]] = {}
 
     async def run_turn(self, request: TurnRequest) -> TurnResult:
         """Answer the new messages of a thread, or say why not. Raises only for a defect of ours."""
@@ -122,7 +124,7 @@ class ConversationAgentRuntime:
                 result, "empty_message", "The message has neither text nor a known kind of content."
             )
         try:
-            agent_policy = AgentPolicy.model_validate(request.agent.policy if request.agent else {})
+            agent_policy = self._policy_of(request.agent)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
             return _failed(
@@ -149,6 +151,16 @@ class ConversationAgentRuntime:
         result.llm = await self._ask(request, request.agent, context, texts, begun + self._deadline_seconds)
         result.answered_at = now()
         return self._judge(result, request.agent, agent_policy, context)
+
+    def _policy_of(self, agent: Agent | None) -> AgentPolicy:
+        """An agent's policy, checked once for as long as the agent stays as it is. Raises ValidationError."""
+        if agent is None:
+            return AgentPolicy.model_validate({})
+        known, checked = self._policies.get(agent.id, (None, None))
+        if known is not agent or checked is None:
+            checked = AgentPolicy.model_validate(agent.policy)
+            self._policies[agent.id] = (agent, checked)
+        return checked
 
     def _situation(self, request: TurnRequest, texts: list[str], agent_policy: AgentPolicy) -> Situation:
         return Situation(
@@ -261,13 +273,13 @@ def _blocked(result: TurnResult, block: Block) -> TurnResult:
 
 
 def record(result: TurnResult) -> dict[str, Any]:
-    """The part of a turn's record that this module knows, as JSON-ready values for `et_turns`."""
+    """The part of a turn's record that this module knows: the columns of `et_turns`, ready for `to_json`."""
     llm = result.llm
     return {
         "provider": llm.provider if llm else None,
         "model": llm.model if llm else None,
-        "attempts": [attempt.model_dump(mode="json") for attempt in llm.attempts] if llm else [],
-        "verdicts": [verdict._asdict() for verdict in result.verdicts],
+        "attempts": llm.attempts if llm else [],
+        "verdicts": [policy.stored(verdict) for verdict in result.verdicts],
         "context": result.context.stats if result.context else {},
         "context_prompt": result.context_prompt,
         "prompt_tokens": result.usage.prompt_tokens,

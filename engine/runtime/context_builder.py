@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from engine.model import LLMMessage
@@ -56,10 +57,13 @@ class Context:
 
 def estimate_tokens(text: str) -> int:
     """Estimated tokens of a text; see the module's head for the rule."""
+    if text.isascii():
+        return int(len(text) / ASCII_PER_TOKEN) + 1
     ascii_count = len(text.encode("ascii", "ignore"))
     return int(ascii_count / ASCII_PER_TOKEN + (len(text) - ascii_count) / OTHER_PER_TOKEN) + 1
 
 
+@lru_cache(maxsize=256)
 def canary_of(agent_id: int, version: int, prompt: str) -> str:
     """A word that only the instructions hold: a reply with it has leaked them. Stable, so prompts stay cacheable."""
     return "sb-" + hashlib.blake2s(f"{agent_id}:{version}:{prompt}".encode(), digest_size=6).hexdigest()

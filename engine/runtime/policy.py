@@ -6,9 +6,11 @@ A rule that blocks sends the message to a person (`inbound_human_takeover`); som
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -65,6 +67,15 @@ class Verdict(NamedTuple):
     stage: Stage
     verdict: Literal["pass", "block", "cut"]
     detail: str = ""
+
+
+@lru_cache(maxsize=1024)  # nearly all are one of a dozen that passed
+def stored(verdict: Verdict) -> Mapping[str, str]:
+    """A verdict as it is stored: without a detail where there is none."""
+    told = {"rule": verdict.rule, "stage": verdict.stage, "verdict": verdict.verdict}
+    if verdict.detail:
+        told["detail"] = verdict.detail
+    return told
 
 
 @dataclass(frozen=True)
@@ -175,8 +186,8 @@ def _loop_guard(situation: Situation) -> Block | None:
         return Block(
             "policy.loop_guard", f"the AI wrote {replies} replies here within an hour", hand_over=True
         )
-    theirs = [said.text.strip() for said in situation.history if said.author == "customer"]
-    recent = [*reversed(situation.texts), *theirs][: SAME_TEXT_LIMIT + 1]
+    theirs = (said.text.strip() for said in situation.history if said.author == "customer")
+    recent = list(islice(chain(reversed(situation.texts), theirs), SAME_TEXT_LIMIT + 1))
     if len(recent) > SAME_TEXT_LIMIT and len({text.strip() for text in recent}) == 1 and len(recent[0]) > 20:
         return Block(
             "policy.loop_guard", "the same long text came over and over: a machine writes", hand_over=True
@@ -223,16 +234,22 @@ def after(
 
 
 def _leak(text: str, canary: str, prompt: str) -> Block | None:
-    squeezed = " ".join(text.split())
-    instructions = " ".join(prompt.split())
     if canary in text:
         return Block("policy.canary", "the reply repeats the internal reference", hand_over=True)
-    if len(instructions) < LEAKED_CHARACTERS:
+    if len(text) < LEAKED_CHARACTERS:
         return None
-    windows = range(0, len(instructions) - LEAKED_CHARACTERS + 1, 20)
-    if any(instructions[i : i + LEAKED_CHARACTERS] in squeezed for i in windows):
+    squeezed = " ".join(text.split())
+    if any(excerpt in squeezed for excerpt in _excerpts(prompt)):
         return Block("policy.canary", "the reply repeats the agent's instructions", hand_over=True)
     return None
+
+
+@lru_cache(maxsize=256)
+def _excerpts(prompt: str) -> tuple[str, ...]:
+    """Stretches of the instructions, one of which any longer repetition of them holds."""
+    instructions = " ".join(prompt.split())
+    starts = range(0, len(instructions) - LEAKED_CHARACTERS + 1, 20)
+    return tuple(instructions[start : start + LEAKED_CHARACTERS] for start in starts)
 
 
 def _blocked_phrase(text: str, policy: AgentPolicy) -> Block | None:
@@ -244,9 +261,12 @@ def _blocked_phrase(text: str, policy: AgentPolicy) -> Block | None:
 
 
 def _links(text: str, policy: AgentPolicy, prompt: str) -> Block | None:
+    links = LINK.findall(text)
+    if not links:
+        return None
     allowed = {host.casefold() for host in policy.allowed_link_hosts or []}
     allowed |= {_host(link) for link in LINK.findall(prompt)}
-    for link in LINK.findall(text):
+    for link in links:
         host = _host(link)
         if not any(host == good or host.endswith("." + good) for good in allowed if good):
             return Block("policy.link", f"the reply links to {host}, which is not allowed")

@@ -101,7 +101,9 @@ class Engine:
         self._stop = asyncio.Event()
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._pool = open_pool(database.dsn, size=POOL_SIZE, application=f"switchboard {self.name}")
+        self._pool = open_pool(
+            database.dsn, size=POOL_SIZE, application=f"switchboard {self.name}", by_index=True
+        )
         self._dispatcher = OutboundDispatcher(
             self.name,
             self._pool,
@@ -158,6 +160,7 @@ class Engine:
             blocked=lambda: bool(self._schema_blockers) or self._nobody_answers(),
             simulated=self._simulated,
             on_queued=self._dispatcher.wake,
+            outbox=self._dispatcher,
         )
 
     # Running

@@ -1,7 +1,9 @@
 -- T2: end turns. Reply, queue row, turn record, usage and statuses in one commit, or nothing of a turn.
 -- $1 turns, a JSON array (see claims.Completion)  $2 engine
+-- $3 replies that the dispatcher takes at once, at most  $4 lease of those, seconds  $5 channels to leave alone
 -- A turn whose claim was lost, or whose thread a person took over, writes its record (with the text as a
 -- draft) and nothing else. A thread that somebody has locked is left out of the answer, to be tried again.
+-- Wide columns stay in d and are fetched once; IS TRUE keeps lookups by id off the partial indexes.
 WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
         thread_id bigint, tenant_id bigint, lead_id bigint, head_id bigint, message_ids bigint[], token bigint,
@@ -13,19 +15,22 @@ WITH d AS MATERIALIZED (
         started_at timestamptz, context_at timestamptz, answered_at timestamptz)
 ),
 locked AS MATERIALIZED (
-    SELECT t.id, t.owner, t.epoch, t.holder, t.claim_token, t.due_at
+    SELECT t.id, t.owner, t.epoch, t.holder, t.claim_token, t.due_at, t.lead_id, t.address, t.last_inbound_at
       FROM et_threads t
      WHERE t.id IN (SELECT thread_id FROM d)
      ORDER BY t.id
        FOR UPDATE SKIP LOCKED
 ),
 verdict AS MATERIALIZED (
-    SELECT d.*,
-           CASE WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
-                WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'
-                WHEN d.restartable AND d.outcome = 'replied' AND t.due_at IS NOT NULL THEN 'superseded'
-                ELSE d.outcome END AS result
-      FROM d JOIN locked t ON t.id = d.thread_id
+    SELECT v.*, v.result NOT IN ('drafted', 'lost_claim', 'superseded') AS ends
+      FROM (SELECT d.head_id, d.token, d.thread_id, d.epoch, d.message_ids, d.lead_id, d.tenant_id, d.channel, d.account,
+                   d.reason, d.error, d.hand_over, d.opt_out, d.retry_seconds,
+                   t.lead_id AS thread_lead, t.address, t.last_inbound_at,
+                   CASE WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
+                        WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'
+                        WHEN d.restartable AND d.outcome = 'replied' AND t.due_at IS NOT NULL THEN 'superseded'
+                        ELSE d.outcome END AS result
+              FROM d JOIN locked t ON t.id = d.thread_id) v
 ),
 moved AS (
     UPDATE et_messages m
@@ -39,28 +44,42 @@ moved AS (
            reason = v.reason,
            last_error = v.error,
            updated_at = now()
-      FROM (SELECT v.*, unnest(v.message_ids) AS message_id FROM verdict v
-             WHERE v.result IN ('replied', 'takeover', 'error', 'retry')) v
-     WHERE m.id = v.message_id AND m.claim_token = v.token AND m.delivery_status = 'inbound_processing'
+      FROM verdict v
+     WHERE v.ends AND m.id = ANY (v.message_ids)
+       AND (m.claim_token = v.token AND m.delivery_status = 'inbound_processing') IS TRUE
  RETURNING m.id
 ),
 ended AS MATERIALIZED (
-    SELECT v.* FROM verdict v
-     WHERE v.result IN ('replied', 'takeover', 'error', 'retry') AND v.head_id IN (SELECT id FROM moved)
+    SELECT v.*,
+           v.result = 'replied'
+           AND row_number() OVER (PARTITION BY v.result ORDER BY v.head_id) <= $3
+           AND NOT (coalesce(v.channel, '') || '/' || v.account) = ANY ($5::text[])
+           AND (SELECT e.id FROM et_outbound_queue e
+                 WHERE e.thread_id = v.thread_id AND e.status IN ('queued', 'processing', 'retry_scheduled')
+                 ORDER BY e.thread_id, e.id LIMIT 1) IS NULL AS direct
+      FROM verdict v
+     WHERE v.ends AND v.head_id IN (SELECT id FROM moved)
 ),
 replies AS (
     INSERT INTO et_messages (
            tenant_id, lead_id, thread_id, channel, account, direction, text_content, raw_payload, delivery_status,
            author, in_reply_to, llm_provider, llm_model, llm_prompt_tokens, llm_completion_tokens,
            llm_total_tokens, llm_estimated_cost_usd)
-    SELECT tenant_id, lead_id, thread_id, channel, account, 'outbound', text, raw_payload, 'queued',
-           'ai', head_id, provider, model, prompt_tokens, completion_tokens, total_tokens, cost_usd
-      FROM ended WHERE result = 'replied'
+    SELECT d.tenant_id, d.lead_id, d.thread_id, d.channel, d.account, 'outbound', d.text, d.raw_payload,
+           CASE WHEN e.direct THEN 'processing' ELSE 'queued' END,
+           'ai', d.head_id, d.provider, d.model, d.prompt_tokens, d.completion_tokens, d.total_tokens, d.cost_usd
+      FROM ended e JOIN d USING (head_id, token) WHERE e.result = 'replied'
  RETURNING id, in_reply_to
 ),
 queued AS (
-    INSERT INTO et_outbound_queue (message_id, tenant_id, thread_id, channel, account, author, thread_epoch)
-    SELECT r.id, e.tenant_id, e.thread_id, e.channel, e.account, 'ai', e.epoch
+    -- A direct reply is claimed already, as T3 would: by this engine, with a token and a lease.
+    INSERT INTO et_outbound_queue (
+           message_id, tenant_id, thread_id, channel, account, author, thread_epoch,
+           status, claimed_by, claim_token, attempts, lease_until)
+    SELECT r.id, e.tenant_id, e.thread_id, e.channel, e.account, 'ai', e.epoch,
+           CASE WHEN e.direct THEN 'processing' ELSE 'queued' END,
+           CASE WHEN e.direct THEN $2 END, e.direct::integer, e.direct::integer,
+           CASE WHEN e.direct THEN now() + make_interval(secs => $4) END
       FROM replies r JOIN ended e ON e.head_id = r.in_reply_to
  RETURNING id, message_id
 ),
@@ -70,24 +89,28 @@ recorded AS (
            agent_version, task, provider, model, attempts, verdicts, context, context_prompt, draft,
            prompt_tokens, completion_tokens, total_tokens, cost_usd, burst, claim_token, engine, simulated,
            started_at, context_at, answered_at)
-    SELECT v.tenant_id, v.thread_id, v.head_id, r.id,
-           CASE v.kind WHEN 'replay' THEN (SELECT max(id) FROM et_turns WHERE message_id = v.head_id) END, v.kind, v.result, v.reason, v.error, v.agent_id,
-           v.agent_version, v.task, v.provider, v.model, v.attempts, v.verdicts, v.context, v.context_prompt,
-           CASE v.result WHEN 'replied' THEN v.draft ELSE coalesce(v.draft, v.text) END,
-           v.prompt_tokens, v.completion_tokens, v.total_tokens, v.spent_usd, cardinality(v.message_ids), v.token,
-           $2, v.simulated, v.started_at, v.context_at, v.answered_at
-      FROM verdict v LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
+    SELECT d.tenant_id, d.thread_id, d.head_id, r.id,
+           CASE d.kind WHEN 'replay' THEN (SELECT max(id) FROM et_turns WHERE message_id = d.head_id) END,
+           d.kind, v.result, d.reason, d.error, d.agent_id, d.agent_version, d.task, d.provider, d.model, d.attempts,
+           d.verdicts, d.context, d.context_prompt,
+           CASE v.result WHEN 'replied' THEN d.draft ELSE coalesce(d.draft, d.text) END,
+           d.prompt_tokens, d.completion_tokens, d.total_tokens, d.spent_usd, cardinality(d.message_ids), d.token,
+           $2, d.simulated, d.started_at, d.context_at, d.answered_at
+      FROM verdict v
+      JOIN d USING (head_id, token)
+      LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
      WHERE v.result <> 'superseded'
 ),
 used AS (
     INSERT INTO et_usage_hourly AS u (
            hour, tenant_id, agent_id, task, provider, model, turns, unpriced, prompt_tokens, completion_tokens,
            cost_usd)
-    SELECT date_trunc('hour', now()), tenant_id, coalesce(agent_id, 0), task, provider, model, count(*),
-           count(*) FILTER (WHERE spent_usd IS NULL), coalesce(sum(prompt_tokens), 0),
-           coalesce(sum(completion_tokens), 0), coalesce(sum(spent_usd), 0)
-      FROM verdict WHERE result <> 'superseded' AND provider IS NOT NULL
-     GROUP BY tenant_id, coalesce(agent_id, 0), task, provider, model
+    SELECT date_trunc('hour', now()), d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model, count(*),
+           count(*) FILTER (WHERE d.spent_usd IS NULL), coalesce(sum(d.prompt_tokens), 0),
+           coalesce(sum(d.completion_tokens), 0), coalesce(sum(d.spent_usd), 0)
+      FROM verdict v JOIN d USING (head_id, token)
+     WHERE v.result <> 'superseded' AND d.provider IS NOT NULL
+     GROUP BY d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model
      ORDER BY 2, 3, 4, 5, 6
         ON CONFLICT (hour, tenant_id, agent_id, task, provider, model) DO UPDATE
        SET turns = u.turns + excluded.turns,
@@ -115,7 +138,15 @@ released AS (
       FROM ended e
      WHERE t.id = e.thread_id
 )
-SELECT v.head_id, v.token, v.result, r.id AS reply_id, q.id AS queue_id
+SELECT v.head_id, v.token, v.result, r.id AS reply_id, q.id AS queue_id, coalesce(e.direct, false) AS direct,
+       v.thread_lead AS lead_id, v.last_inbound_at, now() AS claimed_at,
+       CASE WHEN e.direct THEN coalesce(
+           nullif(v.address, ''),
+           (SELECT a.address FROM et_lead_addresses a
+             WHERE a.lead_id = v.thread_lead AND a.tenant_id = v.tenant_id AND a.channel = v.channel
+             ORDER BY a.created_at LIMIT 1),
+           CASE WHEN v.channel = 'simulator' THEN 'lead:' || v.thread_lead END) END AS address
   FROM verdict v
+  LEFT JOIN ended e ON e.head_id = v.head_id AND e.token = v.token
   LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
   LEFT JOIN queued q ON q.message_id = r.id

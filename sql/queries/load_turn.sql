@@ -2,8 +2,8 @@
 -- $1 message  $2 history rows
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
        t.epoch, t.claim_token AS token, t.mode, t.human_until, m.attempts,
-       json_build_array(json_build_object('id', m.id, 'text', left(m.text_content, 20000),
-                                          'kind', m.raw_payload->>'kind', 'created_at', m.created_at::timestamptz)) AS messages,
+       json_build_array(json_build_array(m.id, left(m.text_content, 20000), m.raw_payload->>'kind',
+                                         m.created_at::timestamptz, m.provider_message_id)) AS messages,
        m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name, true AS asked_for,
        l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
        coalesce(h.history, '[]') AS history
@@ -11,8 +11,7 @@ SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id
   JOIN et_threads t ON t.id = m.thread_id
   LEFT JOIN et_leads l ON l.id = coalesce(t.lead_id, m.lead_id)
   LEFT JOIN LATERAL (
-       SELECT json_agg(json_build_object('id', x.id, 'author', x.author, 'text', x.text_content,
-                                         'created_at', x.created_at)) AS history
+       SELECT json_agg(json_build_array(x.id, x.author, x.text_content, x.created_at)) AS history
          FROM (SELECT id, greatest(least(created_at, now()), '2000-01-01') AS created_at,
                       left(text_content, 8000) AS text_content,
                       coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'

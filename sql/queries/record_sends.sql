@@ -24,6 +24,7 @@ recorded AS (
      WHERE q.id = d.queue_id AND q.claim_token = d.token
        AND (q.status = 'processing'
             OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status IN ('sent', 'accepted')))
+           IS TRUE  -- by id, not through a partial index
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
            q.error_class, q.thread_id, q.claim_token, q.claimed_by, d.hand_over
 ),

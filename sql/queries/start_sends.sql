@@ -3,13 +3,10 @@
 -- Marking again is harmless: an engine whose connection broke does not know whether it had marked.
 -- The thread is locked first, as a takeover does: whoever commits first decides.
 WITH d AS MATERIALIZED (
-    SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS d(queue_id, token, thread_id)
-),
-locked AS MATERIALIZED (
-    SELECT t.id, t.owner, t.epoch FROM et_threads t
-     WHERE t.id IN (SELECT thread_id FROM d)
-     ORDER BY t.id
-       FOR SHARE
+    SELECT s.queue_id, s.token, t.owner, t.epoch
+      FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS s(queue_id, token, thread_id)
+      LEFT JOIN LATERAL (
+           SELECT owner, epoch FROM et_threads WHERE id = s.thread_id FOR KEY SHARE) t ON true
 ),
 marked AS (
     UPDATE et_outbound_queue q
@@ -21,9 +18,10 @@ marked AS (
            send_started_at = CASE WHEN v.allowed THEN now() END,
            updated_at = now()
       FROM (SELECT d.queue_id, d.token,
-                   s.author <> 'ai' OR coalesce(t.owner = 'ai' AND s.thread_epoch = t.epoch, false) AS allowed
-              FROM d JOIN et_outbound_queue s ON s.id = d.queue_id LEFT JOIN locked t ON t.id = d.thread_id) v
-     WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1 AND q.status = 'processing'
+                   s.author <> 'ai' OR coalesce(d.owner = 'ai' AND s.thread_epoch = d.epoch, false) AS allowed
+              FROM d JOIN et_outbound_queue s ON s.id = d.queue_id) v
+     WHERE q.id = v.queue_id AND q.claim_token = v.token AND q.claimed_by = $1
+       AND (q.status = 'processing') IS TRUE  -- by id, not through a partial index
  RETURNING q.id, q.message_id, q.status, q.claim_token
 ),
 mirrored AS (

@@ -14,6 +14,7 @@ from engine.channels.simulator import SimulatorChannel
 from engine.inbound import claims
 from engine.llm.router import Router
 from engine.outbound import queue
+from engine.outbound.dispatcher import OutboundDispatcher
 
 EXIT_CODE = 137
 
@@ -58,6 +59,8 @@ def arm(failpoint: str) -> None:
 
     `before` and `after` a step; `during`: its statement is running, and nobody waits for the answer.
     """
+    if failpoint.endswith("T3 claim send"):
+        OutboundDispatcher.room = lambda self: 0  # type: ignore[method-assign]  # fresh replies are claimed, too
     act = freeze if failpoint.startswith(FREEZE) else die
     when, _, step = failpoint.removeprefix(FREEZE).partition(" ")
     owner, name = STEPS[step]

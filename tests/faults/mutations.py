@@ -55,8 +55,8 @@ _NO_FENCE = (
     ),
     Edit(
         "complete_turns",
-        "WHERE m.id = v.message_id AND m.claim_token = v.token AND m.delivery_status = 'inbound_processing'",
-        "WHERE m.id = v.message_id AND m.delivery_status IN ('inbound_processing', 'inbound_ai_replied')",
+        "AND (m.claim_token = v.token AND m.delivery_status = 'inbound_processing') IS TRUE",
+        "AND m.delivery_status IN ('inbound_processing', 'inbound_ai_replied')",
     ),
 )
 

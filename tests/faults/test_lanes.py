@@ -14,8 +14,9 @@ from engine.inbound import claims
 from engine.inbound.claims import Claim, Completion
 from engine.model import OutboundStatus, Outcome, TurnKind, TurnOutcome
 from engine.outbound import queue
-from engine.outbound.queue import Send, SendResult
+from engine.outbound.queue import SendResult
 from engine.runtime.agent_runtime import TurnResult
+from engine.sends import Send
 from tests.operator.world import ENGINE, World, world
 
 

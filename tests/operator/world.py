@@ -15,8 +15,8 @@ from engine.inbound.claims import Claim, Completed, Completion
 from engine.model import TurnKind, TurnOutcome
 from engine.operator.audit import Operator
 from engine.outbound import queue
-from engine.outbound.queue import Send
 from engine.runtime.agent_runtime import TurnResult
+from engine.sends import Send
 
 ANNA = Operator("anna", "desk from 10.0.0.7")
 GUEST = Operator("guest", "desk", read_only=True)

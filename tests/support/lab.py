@@ -24,8 +24,9 @@ from engine.model import OutboundStatus, Outcome, TurnKind, TurnOutcome
 from engine.operator import outbound, replay, takeover
 from engine.operator.audit import Operator, Refused
 from engine.outbound import queue, receipts
-from engine.outbound.queue import Send, SendResult
+from engine.outbound.queue import SendResult
 from engine.runtime.agent_runtime import TurnResult
+from engine.sends import Send
 
 T = TypeVar("T")
 LEASE_SECONDS = 60.0

@@ -27,6 +27,7 @@ class Trip:
     def __init__(self, dsn: str, llm: FarEnd, channel: ChannelFarEnd, settings: Settings) -> None:
         self.dsn, self.llm, self.channel, self.settings = dsn, llm, channel, settings
         self.connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
+        self.connection.prepare_threshold = None  # its SELECT * outlives columns that come and go
         self.engine: Engine | None = None
 
     def start(self, **changes: Any) -> Engine:
