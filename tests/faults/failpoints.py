@@ -14,7 +14,6 @@ from engine.channels.simulator import SimulatorChannel
 from engine.inbound import claims
 from engine.llm.router import Router
 from engine.outbound import queue
-from engine.outbound.dispatcher import OutboundDispatcher
 
 EXIT_CODE = 137
 
@@ -60,11 +59,21 @@ def arm(failpoint: str) -> None:
     `before` and `after` a step; `during`: its statement is running, and nobody waits for the answer.
     """
     if failpoint.endswith("T3 claim send"):
-        OutboundDispatcher.room = lambda self: 0  # type: ignore[method-assign]  # fresh replies are claimed, too
+        _claim_fresh_replies_too()
     act = freeze if failpoint.startswith(FREEZE) else die
     when, _, step = failpoint.removeprefix(FREEZE).partition(" ")
     owner, name = STEPS[step]
     setattr(owner, name, _wrapped(getattr(owner, name), when, act, _WORK.get(step)))
+
+
+def _claim_fresh_replies_too() -> None:
+    """Replies are not handed to the dispatcher of the engine that wrote them."""
+    complete = claims.complete_turns
+
+    async def without_outbox(connection: Any, engine: str, completions: Any, outbox: Any = None) -> Any:
+        return await complete(connection, engine, completions)
+
+    claims.complete_turns = without_outbox
 
 
 def _wrapped(

@@ -103,7 +103,7 @@ async def test_uniapi_is_sent_a_plain_chat_with_thinking_off(far: FarEnd, uniapi
     assert call.headers["authorization"] == f"Bearer {UNIAPI_KEY}"
     assert call.body == {
         "model": "gemini-3-flash-preview",
-        "messages": [m.model_dump() for m in ASK],
+        "messages": [{"role": m.role, "content": m.content} for m in ASK],
         "max_tokens": 300,
         "temperature": 0.3,
         "reasoning": {"max_tokens": 0},
@@ -125,7 +125,7 @@ async def test_zai_is_sent_a_plain_chat_with_thinking_off(far: FarEnd, zai: ZAI)
     assert call.headers["authorization"] == f"Bearer {ZAI_KEY}"
     assert call.body == {
         "model": "glm-4.7-flash",
-        "messages": [m.model_dump() for m in ASK],
+        "messages": [{"role": m.role, "content": m.content} for m in ASK],
         "max_tokens": 300,
         "temperature": 0.3,
         "thinking": {"type": "disabled"},
