@@ -62,11 +62,14 @@ async def start_sends(connection: Connection, engine: str, sends: Sequence[Send]
 
 async def record_sends(connection: Connection, results: Sequence[SendResult]) -> list[bool]:
     """T5: record what became of sends, in one commit. False: the claim was lost meanwhile."""
-    async with connection.transaction():
-        if handed_over := [result.queue_id for result in results if result.hand_over]:
+    told = to_json([_told(result) for result in results])
+    if handed_over := [result.queue_id for result in results if result.hand_over]:
+        async with connection.transaction():
             # Threads are locked before queue rows, as a takeover does.
             await fetch(connection, "lock_threads_of_sends", handed_over)
-        rows = await fetch(connection, "record_sends", to_json([_told(result) for result in results]))
+            rows = await fetch(connection, "record_sends", told)
+    else:
+        rows = await fetch(connection, "record_sends", told)
     recorded = {(row["id"], row["token"]) for row in rows}
     return [(result.queue_id, result.token) in recorded for result in results]
 

@@ -20,7 +20,10 @@ LEGAL: dict[str, set[tuple[str | None, str]]] = {
     "inbound": {(old, new) for old, news in INBOUND_TRANSITIONS.items() for new in news}
     | {(None, "received")},
     "outbound": {(old, new) for old, news in OUTBOUND_TRANSITIONS.items() for new in news}
-    | {(None, "queued"), (None, "processing")},  # a fresh reply is born claimed when its engine sends it itself
+    | {
+        (None, "queued"),
+        (None, "processing"),
+    },  # a fresh reply is born claimed when its engine sends it itself
 }
 LEGAL["send"] = LEGAL["outbound"]
 
