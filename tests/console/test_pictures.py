@@ -15,7 +15,7 @@ from tests.console.desk import after
 from tests.support.consoles import hold_still, make_app
 from tests.support.seeder import FROZEN
 
-SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 40), (200, 60)], ids=["80x24", "140x40", "200x60"])
 STEPS = (
     "1 tables",
     "2 additive migrations",
@@ -101,5 +101,20 @@ def test_picture_of_a_blocker(dsn: str, tmp_path: Path, size: tuple[int, int], s
 def test_picture_of_settings(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
     plant(dsn)
     app = make_app(dsn, tmp_path, frozen=True)
-    keys = ("7", *["j"] * 6)
+    keys = ("7", *["j"] * 7)
     assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="first version"))
+
+
+@pytest.mark.parametrize(
+    ("key", "awaits"),
+    [("5", "unpriced"), ("6", "✓ 6 check"), ("7", "first version")],
+    ids=["usage", "schema", "settings"],
+)
+def test_picture_without_colour_tells_as_much(
+    dsn: str, tmp_path: Path, key: str, awaits: str, snap_compare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(dsn)
+    monkeypatch.setenv("NO_COLOR", "1")
+    keys = (key, *["j"] * 7) if key == "7" else (key,)
+    app = make_app(dsn, tmp_path, frozen=True)
+    assert snap_compare(app, terminal_size=(140, 40), run_before=after(*keys, until=awaits))
