@@ -191,8 +191,8 @@ def looks(size: int) -> list[Look]:
         await journal.Journal(None).renew(pool)
 
     async def idle(pool: Pool, c: Connection) -> None:
-        for name in ("next_due", "next_send"):
-            await fetch(c, name)
+        await fetch(c, "next_due", [])
+        await fetch(c, "next_send")
 
     return [
         Look("claim of 50 turns", claim, writes=True),
