@@ -30,6 +30,7 @@ from console.pause_cli import pauses
 from console.plain import say
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
+from console.usage_cli import usages
 from console.what_if_cli import what_ifs
 
 HELP = """Answers inbound chat messages through an LLM; all state is in PostgreSQL.
@@ -55,6 +56,7 @@ app.add_typer(setups)
 app.add_typer(what_ifs)
 app.add_typer(desk)
 app.add_typer(pauses)
+app.add_typer(usages)
 
 
 def main() -> NoReturn:

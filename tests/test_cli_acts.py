@@ -527,3 +527,27 @@ def test_a_what_if_asks_runs_and_is_told_again(
     refused = shell("what-if", "--agent", "1", "--version", "9", "--filter", "status:error", "--yes")
     assert refused.returncode == 1
     assert "Version 9 of agent 1 does not exist." in refused.stderr
+
+
+def test_usage_is_added_up_by_what_is_asked_for(attached: Shell, rows: Connection) -> None:
+    for model, cost, unpriced in (("m1", 0.5, 0), ("=m2", 0, 2)):
+        rows.execute(
+            """INSERT INTO et_usage_hourly (hour, tenant_id, agent_id, task, provider, model, turns, unpriced,
+                      prompt_tokens, completion_tokens, cost_usd)
+               VALUES (date_trunc('hour', now()), 1, 1, 'conversation', 'zai', %s, 2, %s, 10, 5, %s)""",
+            [model, unpriced, cost],
+        )
+    told = attached("usage", "--by", "model", "--json")
+    assert [used["name"] for used in json.loads(told.stdout)["used"]] == ["zai m1", "zai =m2"]
+    lines = attached("usage", "--by", "model").stdout.splitlines()
+    assert "unpriced" in lines[2] and "0.500000" in lines[1]
+    assert lines[3].startswith("total") and "! 2 unpriced" in lines[3]
+    assert "budget of" in lines[4] and "by the end of the month" in lines[4]
+    table = list(csv.DictReader(io.StringIO(attached("usage", "--by", "task", "--csv").stdout)))
+    assert table == [
+        {"task": "conversation", "turns": "4", "unpriced": "2", "prompt_tokens": "20", "completion_tokens": "10",
+         "cost_usd": "0.5"}
+    ]  # fmt: skip
+    for by in ("day", "hour", "provider", "agent", "tenant"):
+        assert attached("usage", "--by", by, "--since", "1d").returncode == 0
+    assert attached("usage", "--since", "2026-03-02", "--until", "2026-03-01").returncode == 2

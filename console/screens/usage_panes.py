@@ -153,6 +153,9 @@ def _budget(outlook: Outlook, width: int) -> list[Line]:
     return [
         Line(first),
         Line(Content.assemble("  ", (words, MUTED if style == GOOD else style), (reserved, MUTED))),
+        Line(
+            Content.styled(f"    {usd(outlook.month_usd)} by the end of the month at this week's pace", MUTED)
+        ),
     ]
 
 

@@ -180,11 +180,14 @@ async def acts(
 ) -> tuple[Act, ...]:
     """Operators' acts before an id, the newest first; `act` is how its name begins."""
     async with pool.connection() as connection:
+        if subject is not None:
+            found = await fetch(connection, "audit_of_subject", before, act, actor, subject, limit)
+            return tuple(Act(**row) for row in found)
         if before == TOP:
             newest = await fetch(connection, "newest_audit")
             before = newest[0]["id"] + 1 if newest else 1
         floor = max(0, before - STRETCH)
-        rows = await fetch(connection, "audit_page", before, floor, act, actor, subject, limit)
+        rows = await fetch(connection, "audit_page", before, floor, act, actor, limit)
         return tuple(Act(**row) for row in rows)
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
-from engine.database.connection import Connection, Pool, fetch
+from engine.database.connection import Connection, Pool, Row, fetch
 from engine.observe.usage import Budget
 from engine.text import csv_cell
 
 TURNS = 300
 """The newest turns that latencies and failures are told of."""
 HOURS, DAYS = 24, 30
+REPORTED = ("day", "hour", "model", "provider", "agent", "tenant", "task")
 WAYS = ("model", "agent", "tenant", "task")
 COLUMNS = (
     "hour",
@@ -59,6 +60,8 @@ class Outlook:
     """Set aside for turns under way."""
     forecast_usd: float
     """By the end of the day, at the pace of the last 24 hours (or of as many as there are)."""
+    month_usd: float = 0.0
+    """By the end of the month (UTC), at the pace of the last 7 days (or of as many as there are)."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,62 @@ async def _outlooks(
 ) -> tuple[Outlook, ...]:
     left = max(0.0, 24 - gone.total_seconds() / 3600)
     paces = {row["tenant_id"]: row for row in await fetch(connection, "spending_pace")}
+    months = {row["tenant_id"]: _month(row) for row in await fetch(connection, "usage_month")}
     outlooks = []
     for row in await fetch(connection, "budgets_today", engine_cap_usd):
         budget, pace = Budget(**row), paces.get(row["tenant_id"])
         an_hour = pace["day_usd"] / min(24.0, max(1.0, pace["hours"])) if pace and pace["hours"] else 0.0
         reserved = pace["reserved_usd"] if pace else 0.0
-        outlooks.append(Outlook(budget, reserved, budget.spent_usd + an_hour * left))
+        forecast = budget.spent_usd + an_hour * left
+        outlooks.append(Outlook(budget, reserved, forecast, months.get(row["tenant_id"], 0.0)))
     return tuple(outlooks)
+
+
+def _month(row: Row) -> float:
+    """A tenant's forecast of the month, USD."""
+    a_day = row["week_usd"] / min(7.0, max(1.0, row["days"]))
+    return float(row["month_usd"] + a_day * row["days_left"])
+
+
+@dataclass(frozen=True)
+class Report:
+    """Usage of a period, added up in one way."""
+
+    by: str
+    since: datetime
+    until: datetime
+    used: tuple[Used, ...]
+    """The dearest first; days and hours in their order."""
+    outlooks: tuple[Outlook, ...]
+    """Of today and this month, whatever the period is."""
+
+    @property
+    def total(self) -> Used:
+        return added("total", self.used)
+
+
+async def report(
+    pool: Pool, by: str, since: datetime, until: datetime, engine_cap_usd: float | None = None
+) -> Report:
+    """What was used from `since` (its whole hour) until `until`, by one of REPORTED."""
+    assert by in REPORTED
+    async with pool.connection() as connection:
+        used = tuple(Used(**row) for row in await fetch(connection, "usage_report", since, until, by))
+        now: datetime = (await (await connection.execute("SELECT now() AS now")).fetchall())[0]["now"]
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return Report(by, since, until, used, await _outlooks(connection, now - midnight, engine_cap_usd))
+
+
+def report_csv(told: Report) -> str:
+    """A report as CSV, in which no cell is a formula. `cost_usd` is empty where no price is known."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("turns", "unpriced", "prompt_tokens", "completion_tokens")
+    writer.writerow([told.by, *names, "cost_usd"])
+    for used in told.used:
+        cost = "" if used.unpriced and used.unpriced == used.turns else str(used.cost_usd)
+        writer.writerow([csv_cell(used.name), *(getattr(used, name) for name in names), cost])
+    return out.getvalue()
 
 
 async def usage_csv(pool: Pool, since: datetime, until: datetime) -> str:

@@ -122,7 +122,7 @@ class Rehearsal:
         from engine.runtime.agent_runtime import record
 
         claim = await self._load(message_id)
-        await self._check_budget(claim.tenant_id)
+        await check_budget(self._pool, self._directory, self._cap_of_engine, claim.tenant_id)
         agent = await self._agent(claim)
         request = self._resolver.request(claim, agent, reserve=False)
         request = replace(request, for_person=self._for_person)
@@ -207,24 +207,26 @@ class Rehearsal:
             agent = replace(agent, prompt=variant.prompt)
         return agent if variant.routing is KEEP else replace(agent, routing=variant.routing)
 
-    async def _check_budget(self, tenant_id: int) -> None:
-        cap = self._directory.daily_cap(tenant_id, self._cap_of_engine)
-        if cap is None:
-            return
-        async with self._pool.connection() as connection:
-            spent: Decimal = (
-                await rows(
-                    connection,
-                    """SELECT coalesce(sum(cost_usd), 0) AS usd FROM et_usage_hourly
-                        WHERE tenant_id = %s AND hour >= date_trunc('day', now())""",
-                    tenant_id,
-                )
-            )[0]["usd"]
-        if spent >= cap:
-            raise OutOfMoney(
-                f"Today's budget of {cap} USD is used up ({spent:.4f} USD spent).",
-                "Raise the budget, or try tomorrow.",
+
+async def check_budget(pool: Pool, directory: Directory, cap_of_engine: float | None, tenant_id: int) -> None:
+    """Raises OutOfMoney when what the tenant may spend today is spent."""
+    cap = directory.daily_cap(tenant_id, cap_of_engine)
+    if cap is None:
+        return
+    async with pool.connection() as connection:
+        spent: Decimal = (
+            await rows(
+                connection,
+                """SELECT coalesce(sum(cost_usd), 0) AS usd FROM et_usage_hourly
+                    WHERE tenant_id = %s AND hour >= date_trunc('day', now())""",
+                tenant_id,
             )
+        )[0]["usd"]
+    if spent >= cap:
+        raise OutOfMoney(
+            f"Today's budget of {cap} USD is used up ({spent:.4f} USD spent).",
+            "Raise the budget, or try tomorrow.",
+        )
 
 
 @asynccontextmanager

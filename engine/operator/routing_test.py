@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.database.connection import Pool
+from engine.database.connection import Pool, fetch
+from engine.database.directory import load_directory
 from engine.model import LLMMessage
-from engine.operator.audit import BadInput, Operator, acting, audit
+from engine.operator.audit import BadInput, Operator, Refused, acting, audit, rows
 from engine.operator.configuration import PROVIDERS
+from engine.operator.rehearsal import check_budget
 from engine.settings import Settings
 from engine.text import one_line
 
@@ -24,6 +26,7 @@ QUESTION = "This is a test of the line. Answer with the single word: ready"
 SECONDS = 30.0
 """A route's own timeout counts where it is less."""
 ANSWER_LIMIT = 500
+TASK = "test_call"
 
 
 class RouteResult(BaseModel):
@@ -58,9 +61,10 @@ async def try_routing(
     on_result: Callable[[RouteResult], None] = lambda _: None,
     router: Router | None = None,
 ) -> list[RouteResult]:
-    """Ask every route of `routing` (JSON text, or what it parses to) once; nothing is stored but the audit.
+    """Ask every route of `routing` (JSON text, or what it parses to) once.
 
-    The calls are real and cost what they cost. Raises BadInput for a routing that cannot be used, ReadOnly.
+    The calls are real; what they cost is usage of the first tenant, and counts in its budget. Raises BadInput for
+    a routing that cannot be used, OutOfMoney when that budget is spent, ReadOnly.
     """
     from engine.llm.router import build_router
     from engine.llm.routing import RoutingError, parse_routing
@@ -70,6 +74,7 @@ async def try_routing(
         config = parse_routing(routing, PROVIDERS)
     except RoutingError as error:
         raise BadInput(error.what, error.remedy) from None
+    tenant_id = await _payer(pool, settings)
     asked = router or build_router(settings)
 
     async def ask(route: Route, tasks: tuple[str, ...]) -> RouteResult:
@@ -84,8 +89,33 @@ async def try_routing(
             await asked.aclose()
     after = {"routes": [result.model_dump(mode="json", exclude={"answer"}) for result in results]}
     async with acting(pool, operator) as connection:
+        for result in results:
+            if result.prompt_tokens is not None or result.cost_usd is not None:
+                await fetch(
+                    connection,
+                    "add_usage",
+                    tenant_id,
+                    TASK,
+                    result.provider,
+                    result.model,
+                    result.prompt_tokens,
+                    result.completion_tokens,
+                    result.cost_usd,
+                )
         await audit(connection, operator, "routing.test", "setting:llm_routing_config", None, after)
     return results
+
+
+async def _payer(pool: Pool, settings: Settings) -> int:
+    """The tenant that pays for test calls, which has money left today."""
+    async with pool.connection() as connection:
+        found = await rows(connection, "SELECT min(id) AS id FROM et_tenants")
+        directory = await load_directory(connection)
+    tenant_id: int | None = found[0]["id"]
+    if tenant_id is None:
+        raise Refused("There is no tenant to pay for the calls.", "Run: switchboard migrate")
+    await check_budget(pool, directory, settings.daily_budget_usd, tenant_id)
+    return tenant_id
 
 
 def distinct_routes(config: RoutingConfig) -> list[tuple[Route, tuple[str, ...]]]:

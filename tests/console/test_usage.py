@@ -137,6 +137,33 @@ async def test_budgets_tell_cap_spend_reserve_and_where_the_day_ends(dsn: str, d
         await seen.sees("$1.20 of $1.00", "✗ spent")
 
 
+async def test_the_platform_s_cap_counts_in_the_order_of_budgets(dsn: str, db: Connection) -> None:
+    """A tenant without a cap of its own that has spent the platform's comes before one that has not spent its own."""
+    await db.execute("UPDATE et_tenants SET daily_budget_usd = 1")
+    await db.execute("INSERT INTO et_tenants (name) VALUES ('Capless')")
+    await db.execute("INSERT INTO et_platform_settings (key, value) VALUES ('daily_budget_usd', '0.9')")
+    for tenant, cost in ((1, 0.5), (2, 0.8)):
+        await db.execute(
+            """INSERT INTO et_usage_hourly (hour, tenant_id, agent_id, task, provider, model, turns, cost_usd)
+               VALUES (date_trunc('hour', now()), %s, 1, 'conversation', 'uniapi', 'm', 1, %s)""",
+            [tenant, cost],
+        )
+    outlooks = (await looked(dsn)).outlooks
+    assert [outlook.budget.tenant_id for outlook in outlooks] == [2, 1]
+    await db.execute("UPDATE et_usage_hourly SET cost_usd = 0 WHERE tenant_id = 2")
+    assert [outlook.budget.tenant_id for outlook in (await looked(dsn)).outlooks] == [1, 2]
+
+
+async def test_the_month_is_forecast_from_the_last_week(dsn: str, db: Connection) -> None:
+    now = datetime.now(UTC)
+    await use(db, now.replace(minute=0, second=0, microsecond=0) - timedelta(days=2), cost_usd=6)
+    (outlook,) = (await looked(dsn)).outlooks
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    left = (month + timedelta(days=32)).replace(day=1) - now
+    spent = 6 if now - timedelta(days=2) >= month else 0
+    assert outlook.month_usd == pytest.approx(spent + 3 * left.total_seconds() / 86_400, rel=0.05)
+
+
 async def test_providers_tell_latency_and_why_calls_failed(dsn: str, db: Connection) -> None:
     for number in range(100):
         await call(db, number, {"latency_ms": 10 * (number + 1)})

@@ -190,7 +190,7 @@ async def test_looking_back_goes_on_stretch_by_stretch(crowd: Pool) -> None:
         ("provider_failures", [TOP, TURNS], 2 * TURNS),
         ("provider_failures", [50_000, TURNS], 2 * TURNS),
         ("schema_run_heads", [TOP, 20], 100),
-        ("audit_page", [100_000, 80_000, None, None, None, ACTS], 2 * ACTS),
+        ("audit_page", [100_000, 80_000, None, None, ACTS], 2 * ACTS),
     ],
 )
 def test_no_statement_reads_history_whatever_its_values(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from engine.database.directory import load_directory
+from engine.demo.far_end import FarEnd
+from engine.observe import records
 from engine.operator.agent_versions import diff_versions, list_versions, new_agent_version, rollback
 from engine.operator.agents import create_agent, list_agents, update_agent
 from engine.operator.audit import BadInput, NotFound, ReadOnly
 from engine.operator.configuration import get_settings, reset_setting, set_setting
+from engine.operator.rehearsal import OutOfMoney
+from engine.operator.routing_test import try_routing
 from engine.operator.tenants import (
     assign_account,
     create_tenant,
@@ -22,6 +27,7 @@ from engine.operator.tenants import (
     update_tenant,
     update_workspace,
 )
+from engine.settings import load_settings
 from tests.operator.world import ANNA, GUEST, World
 
 ROUTING = {"default": [{"provider": "zai", "model": "glm-4.7"}]}
@@ -289,3 +295,34 @@ async def test_a_setting_is_never_changed_without_its_audit_row(w: World) -> Non
     with pytest.raises(psycopg.errors.CheckViolation):
         await w.query("INSERT INTO et_audit_log (actor, act, subject) VALUES ('x', 'setting.set', 'x')")
     assert not (await get_settings(w.pool))["ai_paused"].stored
+
+
+async def test_the_history_of_a_setting_is_found_behind_any_number_of_other_acts(w: World) -> None:
+    await set_setting(w.pool, ANNA, "daily_budget_usd", 5)
+    await w.query(
+        "INSERT INTO et_audit_log (actor, act, subject)"
+        " SELECT 'x', 'replay', 'message:' || n FROM generate_series(1, 25000) n"
+    )
+    (found,) = await records.acts(w.pool, subject="setting:daily_budget_usd", limit=30)
+    assert found.act == "setting.set"
+    plan = await w.query(
+        "EXPLAIN SELECT id FROM et_audit_log WHERE subject = 'setting:daily_budget_usd' AND id < 99999999"
+        " ORDER BY id DESC LIMIT 30"
+    )
+    assert "et_audit_log_subject" in str(plan)
+
+
+async def test_test_calls_are_paid_for_and_count_in_the_budget(w: World, tmp_path: Path) -> None:
+    routing = {"default": [{"provider": "uniapi", "model": "gemini-3-flash-preview"}]}
+    with FarEnd() as far:
+        settings = load_settings(data_folder=tmp_path, uniapi_api_key="key", uniapi_base_url=far.uniapi_url)
+        (result,) = await try_routing(w.pool, ANNA, settings, routing)
+        assert result.ok and result.cost_usd
+        used = await w.one("SELECT * FROM et_usage_hourly")
+        assert (used["tenant_id"], used["task"], used["turns"]) == (1, "test_call", 1)
+        assert used["cost_usd"] == round(result.cost_usd, 6)
+        assert used["prompt_tokens"] == result.prompt_tokens
+        await set_setting(w.pool, ANNA, "daily_budget_usd", 0.0000001)
+        with pytest.raises(OutOfMoney):
+            await try_routing(w.pool, ANNA, settings, routing)
+        assert far.uniapi.total == 1
