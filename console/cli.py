@@ -5,6 +5,7 @@ Nothing slow is imported here: `switchboard --help` answers at once.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -17,6 +18,7 @@ from console.command import (
     FAILED,
     FINE,
     NO_DATABASE,
+    PAGE_DRIVER,
     SIGNALS,
     USAGE,
     Json,
@@ -118,15 +120,26 @@ def console(
     low_bandwidth: Annotated[
         bool, typer.Option("--low-bandwidth", help="Refresh less often; for slow lines.")
     ] = False,
+    survive_hangup: Annotated[
+        bool,
+        typer.Option(
+            "--survive-hangup", help="When the terminal is lost, the engine inside goes on without it."
+        ),
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Open the console."""
     if context.invoked_subcommand is not None:
-        if no_engine or read_only or low_bandwidth:
-            usage("--no-engine, --read-only and --low-bandwidth are for the console, not for a command.")
+        if no_engine or read_only or low_bandwidth or survive_hangup:
+            usage(
+                "--no-engine, --read-only, --low-bandwidth and --survive-hangup are for the console,"
+                " not for a command."
+            )
         return
+    if survive_hangup and no_engine:
+        usage("With --no-engine nothing is left to go on: leave out --survive-hangup.")
     _need_terminal("switchboard status, or switchboard engine")
     from console.app import run_console
     from engine.settings import load_settings
@@ -134,12 +147,18 @@ def console(
     load_settings()
     raise typer.Exit(
         run_console(
-            load_settings, with_engine=not no_engine, read_only=read_only, low_bandwidth=low_bandwidth
+            load_settings,
+            with_engine=not no_engine,
+            read_only=read_only,
+            low_bandwidth=low_bandwidth,
+            survive_hangup=survive_hangup,
         )
     )
 
 
 def _need_terminal(instead: str) -> None:
+    if os.environ.get("TEXTUAL_DRIVER") == PAGE_DRIVER:
+        return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         usage(f"The console needs a terminal. Without one, use {instead}.")
 
@@ -187,6 +206,26 @@ def engine(
     from engine.supervisor import run_engine
 
     raise typer.Exit(run_engine(settings_in_force(logs_to_stderr=True), workers))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8800,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    low_bandwidth: Annotated[bool, typer.Option("--low-bandwidth", help="Refresh less often.")] = False,
+) -> None:
+    """Serve the console to a browser on this machine; it attaches to the engine that runs, and brings none.
+
+    Prints the address to open, with a secret of this run in it. Each page has a console of its own.
+
+    Example: switchboard serve --port 8800
+    """
+    from console.serving import serve as serve_console
+
+    settings_in_force()
+    chosen = {"--read-only": read_only, "--low-bandwidth": low_bandwidth}
+    raise typer.Exit(serve_console(host, port, [name for name, on in chosen.items() if on], say))
 
 
 @app.command()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PAGE_DRIVER = "console.web_driver:ConsoleDriver"
+"""In `TEXTUAL_DRIVER`: this console's terminal is a page of `switchboard serve`."""
 SPANS = {"min": "minutes", "h": "hours", "d": "days"}
 Result = TypeVar("Result")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -30,7 +30,7 @@ COMMANDS = (
     *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
     *("replay", "takeover", "release", "explain", "export", "service"),
     *("backup", "restore", "erase", "alerts", "retention"),
-    "setup",
+    *("setup", "serve"),
 )
 SECRET = "correct-horse-battery"
 
@@ -170,6 +170,10 @@ def test_a_demonstration_in_json_is_headless(shell: Shell) -> None:
 
 def test_options_of_the_console_do_not_go_with_commands(shell: Shell) -> None:
     assert_one_line(shell("--read-only", "status"), 2, "--read-only", "for the console")
+
+
+def test_an_engine_that_is_not_there_cannot_survive(shell: Shell) -> None:
+    assert_one_line(shell("--no-engine", "--survive-hangup"), 2, "--survive-hangup")
 
 
 def test_the_console_asks_for_a_terminal(shell: Shell) -> None:
