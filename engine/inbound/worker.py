@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from logging import DEBUG
 
 import psycopg
 
@@ -253,7 +254,8 @@ class InboundWorker:
 
     def _count(self, claim: Claim, result: TurnResult, done: Completed) -> None:
         snapshot = self._snapshot
-        _tell(claim, result, done)
+        if log.isEnabledFor(DEBUG):
+            _tell(claim, result, done)
         match done.result:
             case TurnOutcome.REPLIED:
                 snapshot.replied += 1
