@@ -370,6 +370,20 @@ CREATE OR REPLACE TRIGGER et_channel_accounts_changed
     AFTER INSERT OR UPDATE OF tenant_id, workspace_id, agent_id OR DELETE ON et_channel_accounts
     FOR EACH STATEMENT EXECUTE FUNCTION et_settings_changed();
 
+-- step: usage is counted by each engine in rows of its own
+DO $$ DECLARE
+    v_key name;
+BEGIN
+    SELECT conname INTO v_key FROM pg_constraint
+     WHERE conrelid = 'et_usage_hourly'::regclass AND contype = 'p'
+       AND NOT EXISTS (SELECT FROM pg_attribute
+                        WHERE attrelid = conrelid AND attname = 'shard' AND attnum = ANY (conkey));
+    IF FOUND THEN
+        EXECUTE format('ALTER TABLE et_usage_hourly DROP CONSTRAINT %I, ADD PRIMARY KEY '
+                       '(hour, tenant_id, agent_id, task, provider, model, shard)', v_key);
+    END IF;
+END $$;
+
 -- step: hot tables are vacuumed early
 ALTER TABLE et_messages SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 ALTER TABLE et_outbound_queue SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);

@@ -111,7 +111,7 @@ def test_a_filter_is_counted_and_asked_about(attached: Shell, plant: Planter) ->
 
     agreed = at_terminal(attached, "y", *arguments, "--json")
     assert agreed.returncode == 0, agreed
-    assert parsed(agreed) == {"done": ids[:2], "skipped": {}}
+    assert parsed(agreed) == {"done": ids[:2], "skipped": {}, "not_reached": 0}
     (audit,) = audits(plant.connection)
     assert json.loads(audit["note"])["reason"] == "llm."
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -417,7 +418,9 @@ usage_hourly = _table(
     _token("prompt_tokens"),
     _token("completion_tokens"),
     _usd("cost_usd", null=False),
-    PrimaryKeyConstraint("hour", "tenant_id", "agent_id", "task", "provider", "model"),
+    # Engines count in rows of their own, or each would wait for the other's commit.
+    Column("shard", SmallInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("hour", "tenant_id", "agent_id", "task", "provider", "model", "shard"),
     hot=True,
 )
 

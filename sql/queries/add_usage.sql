@@ -4,7 +4,7 @@ INSERT INTO et_usage_hourly AS u (
        hour, tenant_id, agent_id, task, provider, model, turns, unpriced, prompt_tokens, completion_tokens, cost_usd)
 VALUES (date_trunc('hour', now()), $1, 0, $2, $3, $4, 1, ($7::numeric IS NULL)::integer, coalesce($5::bigint, 0),
         coalesce($6::bigint, 0), coalesce($7::numeric, 0))
-    ON CONFLICT (hour, tenant_id, agent_id, task, provider, model) DO UPDATE
+    ON CONFLICT (hour, tenant_id, agent_id, task, provider, model, shard) DO UPDATE
    SET turns = u.turns + 1,
        unpriced = u.unpriced + excluded.unpriced,
        prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,

@@ -101,24 +101,6 @@ recorded AS (
       LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
      WHERE v.result <> 'superseded'
 ),
-used AS (
-    INSERT INTO et_usage_hourly AS u (
-           hour, tenant_id, agent_id, task, provider, model, turns, unpriced, prompt_tokens, completion_tokens,
-           cost_usd)
-    SELECT date_trunc('hour', now()), d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model, count(*),
-           count(*) FILTER (WHERE d.spent_usd IS NULL), coalesce(sum(d.prompt_tokens), 0),
-           coalesce(sum(d.completion_tokens), 0), coalesce(sum(d.spent_usd), 0)
-      FROM verdict v JOIN d USING (head_id, token)
-     WHERE v.result <> 'superseded' AND d.provider IS NOT NULL
-     GROUP BY d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model
-     ORDER BY 2, 3, 4, 5, 6
-        ON CONFLICT (hour, tenant_id, agent_id, task, provider, model) DO UPDATE
-       SET turns = u.turns + excluded.turns,
-           unpriced = u.unpriced + excluded.unpriced,
-           prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
-           completion_tokens = u.completion_tokens + excluded.completion_tokens,
-           cost_usd = u.cost_usd + excluded.cost_usd
-),
 consented AS (
     UPDATE et_leads l SET opted_out_at = CASE WHEN e.opt_out THEN now() END
       FROM ended e WHERE l.id = e.lead_id AND e.opt_out IS NOT NULL
@@ -137,6 +119,25 @@ released AS (
                                   ELSE t.due_at END
       FROM ended e
      WHERE t.id = e.thread_id
+),
+used AS (
+    -- Last, and by engine: the row is locked until the commit, and others may want it.
+    INSERT INTO et_usage_hourly AS u (
+           hour, tenant_id, agent_id, task, provider, model, shard, turns, unpriced, prompt_tokens,
+           completion_tokens, cost_usd)
+    SELECT date_trunc('hour', now()), d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model, abs(hashtext($2) % 64), count(*),
+           count(*) FILTER (WHERE d.spent_usd IS NULL), coalesce(sum(d.prompt_tokens), 0),
+           coalesce(sum(d.completion_tokens), 0), coalesce(sum(d.spent_usd), 0)
+      FROM verdict v JOIN d USING (head_id, token)
+     WHERE v.result <> 'superseded' AND d.provider IS NOT NULL
+     GROUP BY d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model
+     ORDER BY 2, 3, 4, 5, 6
+        ON CONFLICT (hour, tenant_id, agent_id, task, provider, model, shard) DO UPDATE
+       SET turns = u.turns + excluded.turns,
+           unpriced = u.unpriced + excluded.unpriced,
+           prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
+           completion_tokens = u.completion_tokens + excluded.completion_tokens,
+           cost_usd = u.cost_usd + excluded.cost_usd
 )
 SELECT v.head_id, v.token, v.result, r.id AS reply_id, q.id AS queue_id, coalesce(e.direct, false) AS direct,
        v.thread_lead AS lead_id, v.last_inbound_at, now() AS claimed_at,

@@ -18,7 +18,7 @@ used AS (
            (cost_usd IS NULL)::integer, coalesce(prompt_tokens, 0), coalesce(completion_tokens, 0),
            coalesce(cost_usd, 0)
       FROM d WHERE provider IS NOT NULL
-        ON CONFLICT (hour, tenant_id, agent_id, task, provider, model) DO UPDATE
+        ON CONFLICT (hour, tenant_id, agent_id, task, provider, model, shard) DO UPDATE
        SET turns = u.turns + 1,
            unpriced = u.unpriced + excluded.unpriced,
            prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
