@@ -211,6 +211,23 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             if event.worker.group == "pulse":
                 self.set_timer(PULSE_SECONDS, self.pulse)
 
+    def _fatal_error(self) -> None:
+        """In place of Textual's traceback, which shows variables, and with them customers' words and keys."""
+        from rich.segment import Segment, Segments
+
+        from console.crash import crash_note
+
+        if self._exception is not None and not self._exit_renderables:
+            note = crash_note(self._exception, self.session)
+            self._exit_renderables.append(Segments([Segment(note)]))
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        """The first error, its lines as long as they are: a path in it can be copied."""
+        for first in self._exit_renderables[:1]:
+            self.error_console.print(first, soft_wrap=True)
+        self._exit_renderables.clear()
+
     # Acts of the app itself
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

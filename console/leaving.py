@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
 
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGINT")
 LAST_SECONDS = 4.7
-RESET = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[<u\x1b[?7h\x1b[0m"
+RESET = (
+    b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?1004l"
+    b"\x1b[<u\x1b[?7h\x1b[0m"
+)
+TRIES = 40
 
 
 class Exit:
@@ -91,7 +97,18 @@ class Exit:
             if self._attributes is not None:
                 termios.tcsetattr(0, termios.TCSANOW, self._attributes)
             os.set_blocking(2, False)
-            os.write(2, RESET.encode())
+            self._write_reset()
         except Exception:  # noqa: S110 - nothing is left to tell
             pass
         os._exit(self.code or 1)
+
+    def _write_reset(self) -> None:
+        """What the terminal has not taken is dropped: it would fill the way for the reset."""
+        import termios
+
+        for _ in range(TRIES):
+            termios.tcflush(0, termios.TCOFLUSH)
+            with suppress(BlockingIOError):
+                if os.write(2, RESET) == len(RESET):
+                    return
+            time.sleep(0.005)

@@ -109,6 +109,7 @@ class Session:
 
         def run() -> None:
             failure = _failure_of(phase, step)
+            failure = self.masked(failure) if failure else None
             with suppress(RuntimeError):  # the console has ended meanwhile
                 loop.call_soon_threadsafe(tell, failure)
 
@@ -150,6 +151,12 @@ class Session:
         self.engine.start()
         if not self.engine.wait_ready(START_SECONDS):
             raise TimeoutError(f"the engine has not started within {START_SECONDS:.0f} s")
+
+    def masked(self, text: str) -> str:
+        """`text` with the settings' secrets masked: an unforeseen error's message may hold one."""
+        from engine.observe.logs import SecretMask
+
+        return SecretMask(self.settings.secrets())(text) if self.settings is not None else text
 
     async def restart_engine(self) -> str | None:
         """Have the engine in this console, if there is one, take up changed settings; returns what went wrong."""

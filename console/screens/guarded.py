@@ -55,4 +55,5 @@ def failed(host: Any, worker: Worker[Any]) -> None:
     else:
         message = f"{type(error).__name__}: {error}"
         log.error("worker %s failed", worker.group, exc_info=error)
+    message = host.app.session.masked(message)
     host.notify(cell(message, limit=500).plain, title="Not done", severity="error", markup=False)

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from tests.support.consoles import as_url
 from tests.support.seed import Seed
-from tests.support.terminal import SEQUENCE, Terminal
+from tests.support.terminal import SEQUENCE, Terminal, assert_given_back, engine_of, stopped_at
 
 Opener = Callable[..., Terminal]
 
@@ -172,14 +172,6 @@ def test_a_signal_ends_it_within_five_seconds_and_gives_the_terminal_back(
         assert_given_back(screen)
 
 
-def assert_given_back(screen: Terminal) -> None:
-    """The terminal is as it was: its settings, its main screen, its cursor."""
-    time.sleep(0.2)
-    assert screen.attributes()[:4] == screen.before[:4]
-    assert screen.output.rfind(b"\x1b[?1049l") > screen.output.rfind(b"\x1b[?1049h")
-    assert screen.output.rfind(b"\x1b[?25h") > screen.output.rfind(b"\x1b[?25l")
-
-
 def test_a_signal_ends_it_even_when_the_terminal_takes_no_bytes(terminal: Opener) -> None:
     with terminal() as screen:
         screen.await_text("Passing through")
@@ -190,6 +182,8 @@ def test_a_signal_ends_it_even_when_the_terminal_takes_no_bytes(terminal: Opener
         screen.send(signal.SIGTERM)
         assert screen.wait(6) == 128 + signal.SIGTERM
         assert screen.attributes()[3] & termios.ICANON
+        screen.draining.set()
+        assert_given_back(screen)
 
 
 def test_a_lost_terminal_ends_it_and_drains_the_engine(terminal: Opener, rows: Any) -> None:
@@ -213,20 +207,6 @@ def test_an_engine_that_is_to_survive_goes_on_without_its_terminal(terminal: Ope
         screen.send(signal.SIGTERM)
         assert screen.wait(6) == 128 + signal.SIGTERM
         assert stopped_at(rows, name) is not None
-
-
-def engine_of(rows: Any) -> str:
-    """The name of the engine that has just started."""
-    deadline = time.monotonic() + 30
-    query = "SELECT name FROM et_engines WHERE stopped_at IS NULL AND name <> 'engine-a'"
-    while not (found := rows.execute(query).fetchone()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return str(found["name"])
-
-
-def stopped_at(rows: Any, name: str) -> Any:
-    return rows.execute("SELECT stopped_at FROM et_engines WHERE name = %s", [name]).fetchone()["stopped_at"]
 
 
 def test_leaving_by_key_restores_the_terminal(terminal: Opener) -> None:

@@ -22,6 +22,7 @@ PROGRAM = """
 import sys
 from console.app import run_console
 from engine.settings import load_settings
+{before}
 sys.exit(run_console(load_settings, with_engine={engine}, read_only={read_only}, survive_hangup={survive}))
 """
 SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>]|\]22;[a-z]*\x07)")
@@ -40,7 +41,10 @@ class Terminal:
         engine: bool = False,
         survive: bool = False,
         read_only: bool = False,
+        before: str = "",
+        environment: dict[str, str] | None = None,
     ) -> None:
+        """`before`: source run in the console's process before it starts, to plant an error."""
         self._master, self._slave = pty.openpty()
         columns, rows = size
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -48,8 +52,8 @@ class Terminal:
         self.output = b""
         self.draining = threading.Event()
         self.draining.set()
-        environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX")}
-        environment |= {
+        variables = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX")}
+        variables |= {
             "DATABASE_URL": url,
             "SWITCHBOARD_DATA_DIR": str(folder),
             "SWITCHBOARD_HTTP_ENABLED": "false",
@@ -57,12 +61,14 @@ class Terminal:
             "COLORTERM": "truecolor",
             "LANG": "C.UTF-8",
         }
+        variables |= environment or {}
+        program = PROGRAM.format(engine=engine, read_only=read_only, survive=survive, before=before)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(engine=engine, read_only=read_only, survive=survive)],
+            [sys.executable, "-c", program],
             stdin=self._slave,
             stdout=self._slave,
             stderr=self._slave,
-            env=environment,
+            env=variables,
             cwd=Path(__file__).parents[2],
             preexec_fn=_own_terminal,
         )
@@ -134,3 +140,33 @@ class Terminal:
 def _own_terminal() -> None:
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def assert_given_back(screen: Terminal) -> None:
+    """The terminal is as it was: its settings, its main screen, its cursor."""
+    time.sleep(0.2)
+    assert screen.attributes()[:4] == screen.before[:4]
+    assert modes_left(screen.output) == {b"25"}
+    assert screen.output.count(b"\x1b[<u") >= min(1, screen.output.count(b"\x1b[>25u"))
+
+
+def modes_left(output: bytes) -> set[bytes]:
+    """The terminal's modes that are on in the end: alternate screen, mouse, bracketed paste, focus, cursor, …"""
+    last = {}
+    for modes, switch in re.findall(rb"\x1b\[\?([0-9;]+)([hl])", output):
+        last |= dict.fromkeys(modes.split(b";"), switch)
+    return {mode for mode, switch in last.items() if switch == b"h"} - {b"7"}
+
+
+def engine_of(rows: Any) -> str:
+    """The name of the engine that has just started."""
+    deadline = time.monotonic() + 30
+    query = "SELECT name FROM et_engines WHERE stopped_at IS NULL AND name <> 'engine-a'"
+    while not (found := rows.execute(query).fetchone()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return str(found["name"])
+
+
+def stopped_at(rows: Any, name: str) -> Any:
+    return rows.execute("SELECT stopped_at FROM et_engines WHERE name = %s", [name]).fetchone()["stopped_at"]
