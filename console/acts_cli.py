@@ -221,11 +221,11 @@ def release(
 
 @acts.command()
 def explain(message_id: Id, json: Json = False) -> None:
-    """Tell why a message has no reply, or how far its reply came, and where the time went.
+    """Tell why a message has no reply, or why this one: its route, its time, its cost, and what to do.
 
     Example: switchboard explain 4711
     """
-    from console.plain_acts import timeline_lines
+    from console.plain_acts import explanation_lines
     from engine.observe.explain import explanation
     from engine.supervisor import Database
 
@@ -234,8 +234,7 @@ def explain(message_id: Id, json: Json = False) -> None:
     if json:
         print_json(told)
     else:
-        say(told.why)
-        say(timeline_lines(told.timeline))
+        say(explanation_lines(told))
 
 
 @acts.command()

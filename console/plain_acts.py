@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engine.observe.explain import Explanation
     from engine.observe.timeline import Timeline
     from engine.operator.bulk import Acted
     from engine.operator.dry_run import DryRun, TurnSide
@@ -59,6 +60,19 @@ def switched_line(done: Switched) -> str:
     if done.paused:
         return f"The AI is paused {where}{'' if done.changed else ' already'}, {waiting}"
     return f"The AI answers {where} {'again' if done.changed else 'already'}, {waiting}"
+
+
+def explanation_lines(told: Explanation) -> Iterator[str]:
+    """Why there is no reply, or why it is as it is, and its trip."""
+    yield told.why
+    if told.remedy:
+        yield f"What to do: {told.remedy}"
+    yield f"Why this route? {told.route.sentence}"
+    yield f"Why so slow? {told.slow.sentence}"
+    for share in told.slow.shares:
+        yield f"{share.ms:>9.0f} ms  {share.percent:>5.1f} %  {share.name}"
+    yield f"Why so dear? {told.dear.sentence}"
+    yield from timeline_lines(told.timeline)
 
 
 def timeline_lines(timeline: Timeline) -> Iterator[str]:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 #: The account of a channel that has only one.
 DEFAULT_ACCOUNT = "default"
+#: The language model providers; names that a routing may use.
+PROVIDERS = ("uniapi", "zai")
 
 
 class Direction(StrEnum):

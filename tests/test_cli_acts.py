@@ -250,10 +250,15 @@ def test_explain_tells_why_and_where_the_time_went(attached: Shell, plant: Plant
     assert done.returncode == 0, done
     sentence, *lines = done.stdout.splitlines()
     assert sentence.startswith("The AI failed to answer it (llm.transient")
+    assert lines[0].startswith("What to do: Check its health on Overview")
+    for question in ("Why this route? ", "Why so slow? ", "Why so dear? "):
+        assert any(line.startswith(question) for line in lines), question
     assert re.search(r"ms  in all, since \d{4}-", lines[-1])
     assert not RAW.search(done.stdout)
     told = parsed(attached("explain", str(message), "--json"))
     assert (told["message_id"], told["why"]) == (message, sentence)
+    assert told["reason"] == "llm.transient"
+    assert {"route", "slow", "dear"} <= told.keys()
     waiting = attached("explain", str(plant.inbound(InboundStatus.RECEIVED, thread_id=plant.thread())))
     assert re.search(r"waiting +goes on", waiting.stdout)
     assert_one_line(attached("explain", "999"), 1, "There is no message 999")

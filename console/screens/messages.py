@@ -119,20 +119,15 @@ class MessagesScreen(AreaScreen):
         return MessagesView(None, tail, told)
 
     async def _read_detail(self, pool: Pool) -> Told | None:
-        from engine.observe.explain import why_no_reply
-        from engine.observe.timeline import turn_timeline
+        from engine.observe.explain import explanation
         from engine.observe.views import message_detail
 
         assert self._open_id is not None
         detail = await message_detail(pool, self._open_id)
         if detail is None:
             return None
-        timeline = await turn_timeline(pool, self._open_id)
-        sent = detail.outbound is not None and detail.outbound.status in ("sent", "accepted")
-        why = None
-        if detail.message.direction == "inbound" and not sent:
-            why = await why_no_reply(pool, self._open_id)
-        return Told(detail, timeline, why)
+        explained = await explanation(pool, self._open_id)
+        return Told(detail, explained)
 
     def show(self, view: MessagesView) -> None:
         self._list.seek(self._search.pieces if self._search else ())

@@ -22,6 +22,7 @@ from console.widgets.waterfall import Waterfall
 from console.words import MUTED, span
 
 if TYPE_CHECKING:
+    from engine.observe.explain import Explanation
     from engine.observe.timeline import Timeline
     from engine.observe.views import MessageDetail
 
@@ -37,9 +38,15 @@ class Told:
     """All that is shown of one message."""
 
     detail: MessageDetail
-    timeline: Timeline | None
-    why: str | None
-    """Why it has no reply; None when the AI replied and the reply was sent."""
+    explained: Explanation
+
+    @property
+    def why(self) -> str | None:
+        """Why it has no reply, and what to do; None when the AI replied and the reply was sent."""
+        sent = self.detail.outbound is not None and self.detail.outbound.status in ("sent", "accepted")
+        if self.detail.message.direction != "inbound" or sent:
+            return None
+        return f"{self.explained.why} {self.explained.remedy or ''}".rstrip()
 
 
 class DetailPane(Widget):
@@ -74,6 +81,7 @@ class DetailPane(Widget):
                 yield Quiet(id="why")
                 yield Lines(id="trip-title")
                 yield Waterfall(id="waterfall")
+                yield Quiet(id="because")
                 for name in ("calls", "rules", "figures", "history"):
                     yield Lines(id=name)
             with VerticalScroll(id="trace"):
@@ -133,9 +141,10 @@ class DetailPane(Widget):
         why = self.query_one("#why", Quiet)
         why.display = told.why is not None
         if told.why is not None:
-            why.show(Content.assemble(("Why no reply? ", ".warn"), cell(told.why, limit=600)))
-        self.query_one("#trip-title", Lines).show(_trip_title(told.timeline))
-        self.query_one(Waterfall).tell(told.timeline)
+            why.show(Content.assemble(("Why no reply? ", ".warn"), cell(told.why, limit=900)))
+        self.query_one("#trip-title", Lines).show(_trip_title(told.explained.timeline))
+        self.query_one(Waterfall).tell(told.explained.timeline)
+        self.query_one("#because", Quiet).show(because(told.explained))
         for name, lines in (
             ("calls", detail_text.calls(detail)),
             ("rules", detail_text.rules(detail)),
@@ -162,14 +171,27 @@ class DetailPane(Widget):
                 return foreign(
                     json.dumps(detail_text.records(detail), indent=2, ensure_ascii=False, default=str)
                 ).plain
-        parts = [detail_text.header(detail, self._clock), detail_text.said(detail)]
+        parts = [
+            detail_text.header(detail, self._clock),
+            detail_text.said(detail),
+            because(self.told.explained),
+        ]
         lines = [line.content for pane in self.query_one("#trip").query(Lines) for line in pane.lines]
         return "\n".join(content.plain.rstrip() for content in [*parts, *lines])
 
 
-def _trip_title(timeline: Timeline | None) -> list[Line]:
-    if timeline is None:
-        return []
+def because(explained: Explanation) -> Content:
+    """Why this route, so slow, so dear: a paragraph each."""
+    told = (
+        ("Why this route? ", explained.route),
+        ("Why so slow? ", explained.slow),
+        ("Why so dear? ", explained.dear),
+    )
+    lines = [Content.assemble((ask, "bold"), cell(answer.sentence, limit=900)) for ask, answer in told]
+    return Content("\n").join(lines)
+
+
+def _trip_title(timeline: Timeline) -> list[Line]:
     return [
         heading("Where the time went", f"{span(timeline.total_ms)}{'' if timeline.ended else ', going on'}")
     ]

@@ -1,4 +1,4 @@
-"""Health over HTTP: `/api/v1/ready` for anyone; system-health and `/metrics` for the holder of the admin token."""
+"""Health over HTTP: `/api/v1/ready` for anyone; the rest for the holder of the admin token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 import psycopg
-from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -20,7 +20,8 @@ from engine.http.guards import SECURITY_HEADERS, Guards
 from engine.http.server import HttpError as HttpError
 from engine.http.server import HttpServer as HttpServer
 from engine.http.server import serve_http as serve_http
-from engine.model import EngineSnapshot
+from engine.model import EngineSnapshot, SwitchboardError
+from engine.observe.explain import Explanation, explanation
 from engine.observe.health import SystemHealth, readiness, system_health
 from engine.observe.usage import Today, today
 from engine.settings import Settings
@@ -85,6 +86,15 @@ def build_api(
     @app.get("/api/v1/platform/system-health", dependencies=[administrator])
     async def platform_system_health() -> SystemHealth:
         return await system_health(pool, local=snapshot())
+
+    @app.get("/api/v1/platform/messages/{message_id}/explanation", dependencies=[administrator])
+    async def platform_message_explanation(
+        message_id: Annotated[int, Path(ge=1, le=2**63 - 1)],
+    ) -> Explanation:
+        try:
+            return await explanation(pool, message_id)
+        except SwitchboardError as error:
+            raise HTTPException(404, str(error)) from None
 
     @app.get("/metrics", dependencies=[administrator])
     async def metrics() -> Response:

@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.database.connection import Pool, to_json
 from engine.database.directory import PlatformSettings
+from engine.model import PROVIDERS as PROVIDERS
 from engine.operator.audit import BadInput, Operator, acting, audit, rows
 from engine.text import clean_json
 
-PROVIDERS = ("uniapi", "zai")
-"""Names that a routing may use."""
 ROUTING = "llm_routing_config"
 
 

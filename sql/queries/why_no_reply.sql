@@ -31,7 +31,7 @@ SELECT json_build_object(
          ORDER BY t.id DESC LIMIT 1),
     'reply', (
         SELECT json_build_object(
-                   'id', r.id, 'status', coalesce(q.status, r.delivery_status), 'outcome', q.outcome,
+                   'id', r.id, 'status', coalesce(q.status, r.delivery_status), 'outcome', q.outcome, 'reason', r.reason,
                    'error', coalesce(q.last_error, r.last_error), 'attempts', q.attempts, 'queue_id', q.id,
                    'next_in', extract(epoch FROM q.next_attempt_at - now()),
                    'sent_ago', extract(epoch FROM now() - r.sent_at),

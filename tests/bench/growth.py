@@ -160,7 +160,7 @@ async def _time(look: Look, pool: Pool, connection: Connection) -> list[float]:
 def looks(size: int) -> list[Look]:
     """What is measured on a database of so many messages."""
     from engine.inbound import claims
-    from engine.observe import explain, inbox, journal, outbound, timeline, usage, views
+    from engine.observe import explain, inbox, journal, no_reply, outbound, timeline, usage, views
     from engine.observe.health import system_health
     from engine.observe.search import parse_search
     from engine.observe.spending import spending
@@ -217,7 +217,8 @@ def looks(size: int) -> list[Look]:
             even=False,
         ),
         Look("one message", message),
-        Look("why no reply", lambda p, c: explain.why_no_reply(p, middle)),
+        Look("why no reply", lambda p, c: no_reply.why_no_reply(p, middle)),
+        Look("explain", lambda p, c: explain.explanation(p, middle)),
         Look("inbox", lambda p, c: inbox.inbox(p, inbox.ThreadSearch(), chosen=77)),
         Look("inbox search", lambda p, c: inbox.inbox(p, inbox.ThreadSearch(text="nobody")), even=False),
         Look("outbound", lambda p, c: outbound.outbound(p, outbound.SendSearch())),

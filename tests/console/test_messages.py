@@ -172,6 +172,8 @@ async def test_every_call_rule_and_reason_is_told(console: Any, seed: Seed) -> N
         await go(pilot, "status:error")
         await pilot.press("enter")
         await shows(pilot, "Why no reply?")
+        for question in ("Why this route?", "Why so slow?", "Why so dear?"):
+            await shows(pilot, question)
         await shows(pilot, "HTTP 429: too")
         await shows(pilot, "rate 503")
         await pilot.press("q", "slash", *["backspace"] * 20, *"real person", "enter")

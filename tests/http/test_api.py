@@ -186,6 +186,23 @@ async def test_system_health_is_for_the_administrator_only(api: Api, header: str
     assert answer.json() == {"detail": "the admin token is needed"}
 
 
+async def test_a_message_is_explained_to_the_administrator_only(api: Api, db: Connection) -> None:
+    cursor = await db.execute(
+        "INSERT INTO et_messages (tenant_id, channel, direction, text_content, raw_payload, delivery_status)"
+        " VALUES (1, 'simulator', 'inbound', 'hi', '{\"from\": \"bob\"}', 'received') RETURNING id"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    path = "/api/v1/platform/messages/{}/explanation"
+    assert (await api.client.get(path.format(1))).status_code == 401
+    told = (await api.client.get(path.format(row["id"]), headers=bearer())).json()
+    assert "No engine is running" in told["why"]
+    assert {"route", "slow", "dear", "timeline", "remedy"} <= told.keys()
+    assert (await api.client.get(path.format(999), headers=bearer())).status_code == 404
+    for odd in ("x", "0", "-1", str(2**63)):
+        assert (await api.client.get(path.format(odd), headers=bearer())).status_code == 400, odd
+
+
 # What is refused
 
 

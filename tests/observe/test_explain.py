@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from engine.model import InboundStatus, TurnOutcome
-from engine.observe.explain import SCHEMA_SENTENCE, explain, why_no_reply
+from engine.observe.no_reply import SCHEMA_SENTENCE, explain, why_no_reply
 from engine.operator.configuration import set_setting
 from engine.operator.reply import send_reply
 from engine.operator.takeover import extend, release, take_over

@@ -12,7 +12,7 @@ from engine.database.connection import transaction
 from engine.database.migrations import migrate
 from engine.demo.far_end import FarEnd
 from engine.model import OutboundStatus
-from engine.observe.explain import why_no_reply
+from engine.observe.no_reply import why_no_reply
 from engine.observe.timeline import turn_timeline
 from engine.operator.dry_run import dry_run
 from engine.operator.outbound import SendFilter, act_on_matching

@@ -12,8 +12,8 @@ import pytest
 
 from engine.inbound import claims
 from engine.observe.access import pool_at
-from engine.observe.explain import why_no_reply
 from engine.observe.health import system_health
+from engine.observe.no_reply import why_no_reply
 from engine.observe.threads import thread_rows
 from engine.operator.audit import BadInput, NotFound, ReadOnly
 from engine.operator.pause import pause, resume
