@@ -21,7 +21,7 @@ from engine.http.server import HttpError as HttpError
 from engine.http.server import HttpServer as HttpServer
 from engine.http.server import serve_http as serve_http
 from engine.model import EngineSnapshot, SwitchboardError
-from engine.observe.explain import Explanation, explanation
+from engine.observe.explain import Explanation, NoMessage, explanation
 from engine.observe.health import SystemHealth, readiness, system_health
 from engine.observe.usage import Today, today
 from engine.settings import Settings
@@ -93,8 +93,10 @@ def build_api(
     ) -> Explanation:
         try:
             return await explanation(pool, message_id)
-        except SwitchboardError as error:
+        except NoMessage as error:
             raise HTTPException(404, str(error)) from None
+        except SwitchboardError as error:
+            raise HTTPException(503, str(error)) from None
 
     @app.get("/metrics", dependencies=[administrator])
     async def metrics() -> Response:

@@ -25,6 +25,10 @@ from engine.observe.timeline import Timeline, turn_timeline
 from engine.text import one_line
 
 
+class NoMessage(SwitchboardError):
+    """There is no message with that id."""
+
+
 class Explanation(BaseModel):
     """Why a message has no reply, or the one it has. Every text is safe to show."""
 
@@ -46,7 +50,7 @@ class Explanation(BaseModel):
 
 
 async def explanation(pool: Pool, message_id: int) -> Explanation:
-    """All about one message. Raises SwitchboardError when there is no such message, or no right schema."""
+    """All about one message. Raises NoMessage, or SwitchboardError when the schema is not right."""
     try:
         trip = await turn_timeline(pool, message_id)
         async with pool.connection() as connection:
@@ -57,7 +61,7 @@ async def explanation(pool: Pool, message_id: int) -> Explanation:
             "The database schema is not the one needed.", "Run: switchboard migrate."
         ) from None
     if trip is None or facts is None or not more:
-        raise SwitchboardError(f"There is no message {message_id}.", "Look it up again.")
+        raise NoMessage(f"There is no message {message_id}.", "Look it up again.")
     turn_facts = json.loads(more[0]["facts"])
     code = _code(facts)
     known = reason_of(code)

@@ -26,7 +26,7 @@ QUIET, CLAIM, AGAIN = "quiet window", "waiting for an engine", "waiting for a re
 CONTEXT, ANSWER, LOST, PAUSES = "context", "model's answer", "failed model calls", "between model calls"
 RULES, QUEUE, SENDING, PERSON = "rules and record", "queue and pacing", "sending", "with a person"
 ADVICE = {
-    QUIET: "shorten quiet_window in Settings",
+    QUIET: "lower quiet_window in Settings",
     CLAIM: "look for pauses and blockers on Overview, or run more engines",
     AGAIN: "see the failed calls",
     CONTEXT: "look at the database's load",

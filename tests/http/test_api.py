@@ -201,6 +201,8 @@ async def test_a_message_is_explained_to_the_administrator_only(api: Api, db: Co
     assert (await api.client.get(path.format(999), headers=bearer())).status_code == 404
     for odd in ("x", "0", "-1", str(2**63)):
         assert (await api.client.get(path.format(odd), headers=bearer())).status_code == 400, odd
+    await db.execute("ALTER TABLE et_turns DROP COLUMN attempts")
+    assert (await api.client.get(path.format(row["id"]), headers=bearer())).status_code == 503
 
 
 # What is refused
