@@ -11,7 +11,8 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 LIMIT = 20_000
 """Characters of one text shown at most."""
@@ -113,20 +114,32 @@ _UNSAFE_ASCII = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 _BMP, _BEYOND = _split(_REPLACED + _BIDI + _DROPPED)
 _UNSAFE = re.compile(rf"[\x00-\x09\x0b-\x1f\x7f{_BMP}]")
 _UNSAFE_BEYOND = re.compile(f"[{_BEYOND}]")
-_MARKS, _MARKS_BEYOND = _split(_mark_ranges())
-_IS_MARK = re.compile(f"[{_MARKS}]")
 _MAY_BE_MARK_BEYOND = re.compile("[\U00010000-\U0001efff\U000e0100-\U000e01ef]")  # no emoji among them
-_MANY = _too_many(_MARKS)
-_MANY_BEYOND = _too_many(_MARKS + _MARKS_BEYOND)
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 
 
+class _Marks(NamedTuple):
+    """The patterns of combining marks."""
+
+    any: re.Pattern[str]
+    many: re.Pattern[str]
+    many_beyond: re.Pattern[str]
+
+
+@cache
+def _marks() -> _Marks:
+    """Made when the first text beyond ASCII comes: walking the blocks takes 25 ms, which no start should."""
+    bmp, beyond = _split(_mark_ranges())
+    return _Marks(re.compile(f"[{bmp}]"), _too_many(bmp), _too_many(bmp + beyond))
+
+
 def _few_marks(text: str) -> str:
     """`text` with every run of combining marks cut; a search is cheaper than a substitution."""
+    marks = _marks()
     if _MAY_BE_MARK_BEYOND.search(text):
-        return _MANY_BEYOND.sub(r"\1", text)
-    return _MANY.sub(r"\1", text) if _IS_MARK.search(text) else text
+        return marks.many_beyond.sub(r"\1", text)
+    return marks.many.sub(r"\1", text) if marks.any.search(text) else text
 
 
 def sanitise(text: str, limit: int = LIMIT) -> str:
