@@ -52,6 +52,7 @@ class FaultSwitches(Dialog[None]):
         with Vertical(classes="dialog wide"):
             yield Quiet(Content.styled("Faults of the demonstration", STRONG))
             yield Lines(id="faults")
+            yield Quiet(id="about", classes="detail")
             yield Quiet(
                 Content.assemble(("enter", KEY), (" switches  ", MUTED), ("esc", KEY), (" closes", MUTED))
             )
@@ -60,6 +61,8 @@ class FaultSwitches(Dialog[None]):
         self.set_interval(REFRESH_SECONDS, self._tell)
         self._tell()
         self.query_one(Lines).focus()
+
+        self.watch(self.query_one(Lines), "cursor", self._about)
 
     def _tell(self) -> None:
         self.query_one(Lines).show(
@@ -74,10 +77,19 @@ class FaultSwitches(Dialog[None]):
             for fault in self._demo.faults
         )
 
+    def _about(self) -> None:
+        """The whole explanation of the fault under the cursor; its line may have no room for it."""
+        fault = self.query_one(Lines).target()
+        if fault is not None:
+            self.query_one("#about", Quiet).show(Content(fault.tooltip))
+
     def on_lines_opened(self, event: Lines.Opened) -> None:
         self._switch(event.target)
 
     @work(exclusive=True, exit_on_error=False, group="fault")
     async def _switch(self, fault: Fault) -> None:
-        await asyncio.to_thread(self._demo.toggle, fault.key)  # one of them waits for a lock
+        was_on = fault.on
+        now = await asyncio.to_thread(self._demo.toggle, fault.key)  # one of them waits for a lock
+        if not now.on and not was_on:
+            self.say(f"{now.title}: it happens now, once.")
         self._tell()
