@@ -64,13 +64,14 @@ class SetupMenu(Dialog[None]):
 
     def on_mount(self) -> None:
         self._tell()
-        self.query_one(Lines).focus()
+        for lines in self.query(Lines):
+            lines.focus()
 
     def _tell(self) -> None:
         from engine.operator.setup import states
 
         settings = self.switchboard.session.settings
-        if settings is not None:
+        if settings is not None and self.is_current:  # a quick Esc may have closed it already
             self.query_one(Lines).show(_line(state) for state in states(settings))
 
     @work(exclusive=True, exit_on_error=False, group="form")
