@@ -21,6 +21,7 @@ RESET = (
     b"\x1b[<u\x1b[?7h\x1b[0m"
 )
 TRIES = 40
+TRY_SECONDS = 0.005
 
 
 class Exit:
@@ -37,6 +38,7 @@ class Exit:
         self._asked = threading.Event()
         self._attributes: Any = None
         self._done = threading.Event()
+        self._forcing = threading.Event()
         self._before: dict[int, Any] = {}
         self.code: int | None = None
         """128 + the signal that ended the console."""
@@ -66,6 +68,8 @@ class Exit:
             self._session.stop()
         finally:
             self._done.set()
+            if self._forcing.is_set():  # it was late, and is being restored by force: that ends the process
+                time.sleep(TRIES * TRY_SECONDS + 1.0)
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
@@ -91,6 +95,7 @@ class Exit:
 
     def _force(self) -> None:
         """The loop did not come back: restore what can be restored without it, and go."""
+        self._forcing.set()
         try:
             import termios
 
@@ -103,12 +108,17 @@ class Exit:
         os._exit(self.code or 1)
 
     def _write_reset(self) -> None:
-        """What the terminal has not taken is dropped: it would fill the way for the reset."""
+        """What the terminal has not taken is dropped: it would fill the way for the reset.
+
+        A thread that sleeps in a write holds the terminal's lock; flow that stops and starts wakes it.
+        """
         import termios
 
         for _ in range(TRIES):
+            termios.tcflow(0, termios.TCOOFF)
+            termios.tcflow(0, termios.TCOON)
+            time.sleep(TRY_SECONDS)
             termios.tcflush(0, termios.TCOFLUSH)
             with suppress(BlockingIOError):
                 if os.write(2, RESET) == len(RESET):
                     return
-            time.sleep(0.005)

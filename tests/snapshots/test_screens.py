@@ -83,7 +83,7 @@ def test_messages_in_a_small_terminal_without_colour(picture: Picture) -> None:
 
 def test_a_message_stands_beside_the_list_with_its_trip(picture: Picture) -> None:
     keys = ("3", "slash", *"provider:zai", "enter", "enter")
-    assert picture(MIDDLE, DARK, *keys, awaits="12 of 14 earlier messages")
+    assert picture(MIDDLE, DARK, *keys, awaits="Why so dear?")
 
 
 def test_a_message_fills_a_small_terminal(picture: Picture) -> None:
