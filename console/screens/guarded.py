@@ -13,6 +13,8 @@ from console.words import LOOKS
 
 if TYPE_CHECKING:
     from console.app import SwitchboardApp
+    from engine.observe.feed import Pool
+    from engine.operator.audit import Operator
 
 log = logging.getLogger("console.workers")
 Answer = TypeVar("Answer")
@@ -27,6 +29,22 @@ class Guarded(Screen[Answer]):
     def switchboard(self) -> SwitchboardApp:
         """The app, by its own type."""
         return cast("SwitchboardApp", self.app)
+
+    @property
+    def _pool(self) -> Any:
+        """The connections that acts go through. The console is connected."""
+        assert self.switchboard.session.feed is not None
+        return self.switchboard.session.feed.pool
+
+    @property
+    def _operator(self) -> Any:
+        """Who acts."""
+        return self.switchboard.session.operator
+
+    def _hands(self) -> tuple[Pool, Operator]:
+        """What an act is done with: the connections, and who acts."""
+        assert self._operator is not None
+        return self._pool, self._operator
 
     def say(self, text: str, *, title: str = "", bad: bool = False) -> None:
         """A toast. The text may hold foreign words; it is sanitised and never parsed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.content import Content
@@ -45,15 +45,6 @@ class InboxActs(InboxTalk):
     @property
     def _composer(self) -> Composer:
         return self.query_one("#composer", Composer)
-
-    @property
-    def _pool(self) -> Any:
-        assert self.switchboard.session.feed is not None
-        return self.switchboard.session.feed.pool
-
-    @property
-    def _operator(self) -> Any:
-        return self.switchboard.session.operator
 
     # Writing
 

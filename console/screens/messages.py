@@ -292,15 +292,6 @@ class MessagesScreen(AreaScreen):
 
     # Acts
 
-    @property
-    def _pool(self) -> Any:
-        assert self.switchboard.session.feed is not None
-        return self.switchboard.session.feed.pool
-
-    @property
-    def _operator(self) -> Any:
-        return self.switchboard.session.operator
-
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_replay(self) -> None:
         from engine.operator.replay import requeue

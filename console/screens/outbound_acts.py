@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual import work
 
@@ -31,15 +31,6 @@ class OutboundActs(AreaScreen):
         super().__init__()
         self._words = ""
         self._search: SendSearch | None = None
-
-    @property
-    def _pool(self) -> Any:
-        assert self.switchboard.session.feed is not None
-        return self.switchboard.session.feed.pool
-
-    @property
-    def _operator(self) -> Any:
-        return self.switchboard.session.operator
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_retry(self) -> None:

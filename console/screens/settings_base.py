@@ -13,10 +13,8 @@ from console.screens.settings_rows import SettingsView
 
 if TYPE_CHECKING:
     from console.widgets.index import Index
-    from engine.observe.feed import Pool
     from engine.observe.records import Act
     from engine.observe.setup import VersionRow
-    from engine.operator.audit import Operator
 
 
 class SettingsBase(AreaScreen):
@@ -57,12 +55,6 @@ class SettingsBase(AreaScreen):
         if self.detail.has_focus and isinstance(target, tuple) and target[0] == "change":
             return target[1]  # type: ignore[no-any-return]
         return next((act for act in self.about_chosen.changes if act.act.startswith("setting.")), None)
-
-    def _hands(self) -> tuple[Pool, Operator]:
-        session = self.switchboard.session
-        assert session.feed is not None
-        assert session.operator is not None
-        return session.feed.pool, session.operator
 
     async def _confirm(self, question: str, detail: Content | str, yes: str) -> bool:
         return await self.app.push_screen_wait(Confirm(question, detail, yes=yes))

@@ -21,8 +21,6 @@ from console.widgets.quiet import Quiet
 from console.words import BAD, BUSY, GOOD, KEY, MUTED, STRONG, WARN, count, gauge, span, usd
 
 if TYPE_CHECKING:
-    from engine.observe.feed import Pool
-    from engine.operator.audit import Operator
     from engine.operator.what_if import WhatIf
     from engine.operator.what_if_results import Compared, Report, Summary
 
@@ -76,12 +74,6 @@ class WhatIfDialog(Dialog[None]):
         self.set_interval(LOOK_EVERY, self.look)
         if self._begin:
             self.carry_out()
-
-    def _hands(self) -> tuple[Pool, Operator]:
-        session = self.switchboard.session
-        assert session.feed is not None
-        assert session.operator is not None
-        return session.feed.pool, session.operator
 
     @work(exclusive=True, exit_on_error=False, group="what if")
     async def carry_out(self) -> None:

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from console.clock import Clock
 from tests.console.stage import Stage
+from tests.support.consoles import hold_still
 from tests.support.conversations import ME
 from tests.support.rows import Connection
 
@@ -40,6 +41,19 @@ def database_now(rows: Connection) -> datetime:
     assert row is not None
     found: datetime = row["now"]
     return found.astimezone(UTC)
+
+
+@pytest.fixture
+def now(rows: Connection) -> datetime:
+    """This moment, as the database sees it."""
+    return database_now(rows)
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is read depends on when or where the test runs."""
+    hold_still(monkeypatch)
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 def assert_clean(seen: Stage) -> None:

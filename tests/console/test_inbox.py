@@ -23,18 +23,13 @@ from console.widgets.transcript import Transcript
 from engine.channels.whatsapp_cloud import WhatsAppCloudChannel
 from engine.model import InboundStatus, OutboundStatus
 from engine.observe.threads import WINDOWED
-from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
+from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
-from tests.support.consoles import hold_still, make_app
+from tests.support.consoles import make_app
 from tests.support.conversations import HOSTILE, ME, Planted, plant_inbox
 from tests.support.rows import Connection, connect, get
 
-__all__ = ["me"]
-
-
-@pytest.fixture
-def now(rows: Connection) -> datetime:
-    return database_now(rows)
+__all__ = ["me", "now", "still"]
 
 
 @pytest.fixture
@@ -506,13 +501,6 @@ async def test_a_read_only_console_changes_nothing_and_says_why(
 
 
 # Pictures
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is read depends on when or where the test runs."""
-    hold_still(monkeypatch)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.mark.usefixtures("still")

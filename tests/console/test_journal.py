@@ -19,14 +19,14 @@ from console.screens.inbox import InboxScreen
 from console.screens.journal import JournalScreen
 from console.screens.journal_rows import diff
 from engine.settings import load_settings
-from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
+from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
-from tests.support.consoles import hold_still, make_app
+from tests.support.consoles import make_app
 from tests.support.conversations import HOSTILE, Planted
 from tests.support.rows import Connection, connect
 from tests.support.seeder import FROZEN
 
-__all__ = ["me"]
+__all__ = ["me", "now", "still"]
 
 CALLS = [
     {"provider": "uniapi", "model": "gpt-4.1-mini", "ok": False, "skipped": False, "failure": "rate",
@@ -64,11 +64,6 @@ def plant_journal(connection: Connection, now: datetime = FROZEN) -> int:
     connection.execute("UPDATE et_schema_runs SET started_at = %s, finished_at = %s", [planted.ago(60)] * 2)
     connection.execute("SET session_replication_role = DEFAULT")
     return thread
-
-
-@pytest.fixture
-def now(rows: Connection) -> datetime:
-    return database_now(rows)
 
 
 @asynccontextmanager
@@ -299,13 +294,6 @@ async def test_what_is_listed_goes_into_a_file(
 
 
 # Pictures
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is read depends on when or where the test runs."""
-    hold_still(monkeypatch)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.mark.usefixtures("still")

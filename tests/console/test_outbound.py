@@ -15,18 +15,13 @@ from console.screens.confirm import Confirm
 from console.screens.inbox import InboxScreen
 from console.screens.outbound import OutboundScreen
 from engine.model import OutboundStatus, Outcome
-from tests.console.desk import Still, after, assert_clean, bytes_written, database_now, me
+from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
-from tests.support.consoles import hold_still, make_app
+from tests.support.consoles import make_app
 from tests.support.conversations import ME, Planted, plant_outbound
 from tests.support.rows import Connection, connect, get
 
-__all__ = ["me"]
-
-
-@pytest.fixture
-def now(rows: Connection) -> datetime:
-    return database_now(rows)
+__all__ = ["me", "now", "still"]
 
 
 @pytest.fixture
@@ -340,13 +335,6 @@ async def test_a_read_only_console_changes_nothing(dsn: str, rows: Connection, s
 
 
 # Pictures
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is read depends on when or where the test runs."""
-    hold_still(monkeypatch)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.mark.usefixtures("still")
