@@ -27,7 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from engine.demo import bistro
 from engine.demo.channel_far_end import ChannelFarEnd
 from engine.demo.customers import Customers
-from engine.demo.far_end import FarEnd, Reply, Script
+from engine.demo.far_end import Author, FarEnd, Script
 from engine.demo.faults import Fault, Faults
 from engine.demo.headless import Run, announce
 from engine.demo.history import write_history
@@ -243,7 +243,7 @@ def run_headless(messages: int, *, json: bool, out: TextIO, faults: Sequence[str
         return 0 if Run(demo, messages, json=json, out=out).watch().ok else 1
 
 
-def _paced(script: Script, rng: random.Random, seconds: tuple[float, float]) -> Reply:
+def _paced(script: Script, rng: random.Random, seconds: tuple[float, float]) -> Author:
     """The bistro's answers, each after another time, as models have it."""
 
     def reply(messages: list[dict[str, Any]]) -> str:
