@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
 from console.actions import bindings
+from console.screens.filtered import FilteredScreen
 from console.screens.inbox_desk import InboxDesk
 from console.screens.inbox_rows import Shown, ThreadList, shown
 from console.widgets.arranged_list import ArrangedList
@@ -29,7 +30,7 @@ TICK_SECONDS = 10.0
 """How often ages and countdowns are looked at; they are told to the minute."""
 
 
-class InboxScreen(InboxDesk):
+class InboxScreen(FilteredScreen, InboxDesk):
     """The second area."""
 
     AREA = "inbox"
@@ -220,27 +221,17 @@ class InboxScreen(InboxDesk):
 
     # The filter
 
-    def act_filter(self) -> None:
-        self.query_one(FilterBar).edit()
+    @property
+    def _list(self) -> ThreadList:
+        return self.query_one(ThreadList)
 
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        self.query_one(ThreadList).focus()
-        self.filter_by(event.words)
-
-    def on_filter_bar_given_up(self) -> None:
-        self.query_one(ThreadList).focus()
-
-    def filter_by(self, words: str) -> None:
-        """Show the conversations that match these words."""
+    def read_filter(self, words: str) -> ThreadSearch:
         from engine.observe.inbox import parse_threads
-        from engine.observe.search import SearchError
 
-        try:
-            self._search = parse_threads(words, self.me) or None
-        except SearchError as error:
-            self.query_one(FilterBar).tell(self._words, str(error), bad=True)
-            return
-        self._words = words
+        return parse_threads(words, self.me)
+
+    def filtered(self, words: str, search: ThreadSearch) -> None:
+        self._words, self._search = words, search or None
         self._older.clear()
         self._edge = self._joined = None
         self.keep_writing(self.chosen)

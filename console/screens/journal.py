@@ -13,7 +13,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 
 from console.actions import bindings
-from console.screens.area import AreaScreen
+from console.screens.filtered import FilteredScreen
 from console.screens.journal_rows import EntryList, as_csv, as_jsonl, told
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.filter_bar import FilterBar
@@ -32,7 +32,7 @@ ELSEWHERE = " Engine logs are with the engines; of the log, these are this conso
 _THING = re.compile(r"\b(thread|message|send|turn):(\d{1,18})\b")
 
 
-class JournalScreen(AreaScreen):
+class JournalScreen(FilteredScreen):
     """The eighth area."""
 
     AREA = "journal"
@@ -149,27 +149,13 @@ class JournalScreen(AreaScreen):
 
     # The filter
 
-    def act_filter(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        self._list.focus()
-        self.filter_by(event.words)
-
-    def on_filter_bar_given_up(self) -> None:
-        self._list.focus()
-
-    def filter_by(self, words: str) -> None:
-        """Show the entries that match these words."""
+    def read_filter(self, words: str) -> JournalSearch:
         from engine.observe.journal import parse_journal
-        from engine.observe.search import SearchError
 
-        try:
-            self._search = parse_journal(words) or None
-        except SearchError as error:
-            self.query_one(FilterBar).tell(self._words, str(error), bad=True)
-            return
-        self._words = words
+        return parse_journal(words)
+
+    def filtered(self, words: str, search: JournalSearch) -> None:
+        self._words, self._search = words, search or None
         self._list.start_anew()
         self._arrange()
         if len(self._list.rows) < 20:

@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from console.actions import bindings
-from console.screens.area import AreaScreen
+from console.screens.filtered import FilteredScreen
 from console.widgets.filter_bar import FilterBar
 from console.widgets.message_detail import DetailPane, Told
 from console.widgets.message_list import MessageList
@@ -45,7 +45,7 @@ class MessagesView:
     """Why there is no page."""
 
 
-class MessagesScreen(AreaScreen):
+class MessagesScreen(FilteredScreen):
     """The third area."""
 
     AREA = "messages"
@@ -133,7 +133,7 @@ class MessagesScreen(AreaScreen):
         self._list.seek(self._search.pieces if self._search else ())
         if view.problem:
             self._list.replace((), at_oldest=True)
-            self._tell_filter(view.problem)
+            self.query_one(FilterBar).refuse(view.problem)
         elif view.page is not None:
             self._list.replace(view.page.rows, at_oldest=view.page.end)
             self._reached = view.page.reached
@@ -155,12 +155,10 @@ class MessagesScreen(AreaScreen):
         if self._list.at_newest:
             self._list.append(tail.new, at_newest=not tail.gap)
 
-    def _tell_filter(self, problem: str = "") -> None:
+    def _tell_filter(self) -> None:
         listed = self._list
         words = self._search.words() if self._search else ""
-        if problem:
-            note = problem
-        elif listed.follow:
+        if listed.follow:
             note = "● following"
         elif listed.at_newest:
             note = "G follows"
@@ -170,7 +168,7 @@ class MessagesScreen(AreaScreen):
             note = OTHERWISE[self._search.how]
         elif self._search and not listed.at_oldest and len(listed.rows) < 20:
             note = f"looked back to #{self._reached} · g looks further"
-        self.query_one(FilterBar).tell(words, note, bad=bool(problem))
+        self.query_one(FilterBar).tell(words, note)
 
     # The list
 
@@ -191,7 +189,7 @@ class MessagesScreen(AreaScreen):
             try:
                 page = await views.page_before(feed.pool, search, min(edge, self._reached or edge))
             except SearchError as error:
-                self._tell_filter(str(error))
+                self.query_one(FilterBar).refuse(str(error))
                 return
             self._reached = page.reached
             self._list.prepend(page.rows, at_oldest=page.end)
@@ -235,24 +233,13 @@ class MessagesScreen(AreaScreen):
 
     # The filter
 
-    def act_filter(self) -> None:
-        self.query_one(FilterBar).edit()
+    def read_filter(self, words: str) -> MessageSearch:
+        from engine.observe.search import parse_search
 
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        self._list.focus()
-        self.filter_by(event.words)
+        return parse_search(words)
 
-    def on_filter_bar_given_up(self) -> None:
-        self._list.focus()
-
-    def filter_by(self, words: str) -> None:
-        """Show what matches these words."""
-        from engine.observe.search import SearchError, parse_search
-
-        try:
-            self.search(parse_search(words))
-        except SearchError as error:
-            self._tell_filter(str(error))
+    def filtered(self, words: str, search: MessageSearch) -> None:
+        self.search(search)
 
     def search(self, search: MessageSearch) -> None:
         """Show what matches, from the newest on."""

@@ -21,7 +21,7 @@ from console.words import MUTED
 
 if TYPE_CHECKING:
     from engine.observe.feed import Pool
-    from engine.observe.outbound import Outbound, SendDetail
+    from engine.observe.outbound import Outbound, SendDetail, SendSearch
     from engine.observe.records import SendRow
 
 TICK_SECONDS = 10.0
@@ -192,32 +192,18 @@ class OutboundScreen(OutboundActs):
 
     # The filter
 
-    def act_filter(self) -> None:
-        self.query_one(FilterBar).edit()
-
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        self._list.focus()
-        self.filter_by(event.words)
-
-    def on_filter_bar_given_up(self) -> None:
-        self._list.focus()
-
     async def open_queue(self, status: str, outcome: str | None) -> None:
         """Show the sends in a status, as the Overview counts them."""
         group = GROUP_OF.get(status, "sent")
         self.filter_by(outcome if status == "failed" and outcome in ("unknown", "cancelled") else group)
 
-    def filter_by(self, words: str) -> None:
-        """Show the sends that match these words."""
+    def read_filter(self, words: str) -> SendSearch:
         from engine.observe.outbound import parse_sends
-        from engine.observe.search import SearchError
 
-        try:
-            self._search = parse_sends(words) or None
-        except SearchError as error:
-            self.query_one(FilterBar).tell(self._words, str(error), bad=True)
-            return
-        self._words = words
+        return parse_sends(words)
+
+    def filtered(self, words: str, search: SendSearch) -> None:
+        self._words, self._search = words, search or None
         self._older.clear()
         self._end = self._begun = False
         self._list.start_anew()

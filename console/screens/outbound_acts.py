@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from textual import work
 
-from console.screens.area import AreaScreen
+from console.screens.filtered import FilteredScreen
 from console.words import count
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ BULK: dict[str, tuple[str, tuple[str, ...], str]] = {
 TWICE = "Nobody can tell whether it has arrived. Sent again, the customer may get it twice."
 
 
-class OutboundActs(AreaScreen):
+class OutboundActs(FilteredScreen):
     """Outbound as far as a person acts."""
 
     def __init__(self) -> None:

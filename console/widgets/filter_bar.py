@@ -71,14 +71,16 @@ class FilterBar(Widget):
         field.value = self._words
         field.focus()
 
-    def tell(self, words: str, note: str = "", *, bad: bool = False) -> None:
-        """Show the filter in force, and a note: how far was looked, or what is wrong.
-
-        What is wrong stays until somebody types again, whatever is told of the same filter meanwhile.
-        """
-        if self._bad and not bad and words == self._words:
+    def tell(self, words: str, note: str = "") -> None:
+        """Show the filter in force, and a note: how far was looked. What was refused meanwhile stays told."""
+        if self._bad and words == self._words:
             return
-        self._words, self._note, self._bad = words, note, bad
+        self._words, self._note, self._bad = words, note, False
+        self._draw_line()
+
+    def refuse(self, problem: str) -> None:
+        """Say what is wrong with what was typed, until somebody types again; the filter in force stays."""
+        self._note, self._bad = problem, True
         self._draw_line()
 
     def on_resize(self) -> None:
