@@ -12,20 +12,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
+from tests.console.poison import poison
 from tests.support.consoles import as_url
 from tests.support.seed import Seed
 from tests.support.terminal import SEQUENCE, Terminal, assert_given_back, engine_of, stopped_at
 
 Opener = Callable[..., Terminal]
 
-HOSTILE = (
-    "\x1b[7777hESC \x1b]52;c;aG9zdGlsZQ==\x07OSC \x1bP$q\x1b\\DCS \x9b7777lC1 \x1b[31;1;7777mSGR "
-    "\u202egnp.elif\u202c \u2066iso \u200bzero [@click=app.bell]markup[/b] [red]x "
-    "Z\u0335\u0336\u0337\u0338\u0321\u0322\u0323algo 👨‍👩‍👧 1️⃣ 🏳️‍🌈 \x00\x08\x0c"
-).replace("\x00", "")
-"""One of everything a text can do to a terminal."""
 FORBIDDEN = (
     b"7777h",
     b"7777l",
@@ -69,46 +63,6 @@ def assert_harmless(output: bytes) -> None:
         assert payload < 0, output[max(0, payload - 80) : payload + 80]
 
 
-def poison(dsn: str) -> None:
-    """Hostile text in every column of every table that holds foreign words."""
-    trace: dict[str, Any] = dict.fromkeys(
-        ("task", "provider", "model", "context_prompt", "recorded_at"), HOSTILE
-    )
-    payload = {
-        "from": HOSTILE,
-        "kind": HOSTILE,
-        "ai_trace": trace | {"usage": {HOSTILE: HOSTILE}},
-        HOSTILE: [HOSTILE],
-    }
-    call = dict.fromkeys(("provider", "model", "failure", "error"), HOSTILE)
-    calls = [call | {"ok": False, "latency_ms": 3, "started_at": "2026-03-14T14:00:00+00:00"}]
-    rules = [dict.fromkeys(("rule", "stage", "detail"), HOSTILE) | {"verdict": "block"}]
-    values = {
-        "h": HOSTILE,
-        "payload": Jsonb(payload),
-        "calls": Jsonb(calls),
-        "rules": Jsonb(rules),
-        "j": Jsonb(HOSTILE),
-    }
-    with psycopg.connect(dsn, autocommit=True) as connection, connection.transaction():
-        connection.execute("SET LOCAL session_replication_role = replica")
-        for statement in (
-            "et_messages SET text_content = %(h)s, raw_payload = %(payload)s, llm_model = %(h)s, llm_provider = %(h)s,"
-            " last_error = %(h)s, reason = left(%(h)s, 60)",
-            "et_leads SET name = %(h)s",
-            "et_threads SET address = id || %(h)s, operator = %(h)s",
-            "et_outbound_queue SET last_error = %(h)s, error_class = %(h)s, provider_message_id = %(h)s",
-            "et_turns SET reason = %(h)s, error = %(h)s, draft = %(h)s, model = %(h)s, provider = %(h)s,"
-            " context_prompt = %(h)s, attempts = %(calls)s, verdicts = %(rules)s, engine = %(h)s",
-            "et_tenants SET name = %(h)s",
-            "et_agents SET name = %(h)s",
-            "et_usage_hourly SET model = %(h)s",
-            "et_engines SET host = %(h)s,"
-            " snapshot = jsonb_set(jsonb_set(snapshot, '{llm,0,detail}', %(j)s), '{llm,0,name}', %(j)s)",
-        ):
-            connection.execute(f"UPDATE {statement}".encode(), values)
-
-
 @pytest.mark.parametrize(
     "leak",
     [
@@ -144,8 +98,14 @@ def test_hostile_text_in_every_field_writes_no_control_to_the_terminal(
         for expected in ("ai_trace", '"task": "\\u001b', "markup[/b]"):
             screen.type("]")
             screen.await_text(expected)
-        screen.type("/\x1b[200~" + "\x1b]52;c;x" + "\x1b[201~\r")
-        time.sleep(0.5)
+        for field in "/:":  # the filter, and where one jumps to
+            screen.type(field)
+            time.sleep(0.3)
+            screen.type("\x1b[200~" + "\x1b]52;c;x pasted\x1b[7777h" + "\x1b[201~")
+            screen.await_text("x pasted")
+            screen.type("\r")
+            time.sleep(0.5)
+        screen.type("\x1b")
         screen.type("?")
         screen.await_text("filters, e.g.")
         for area in "245678":
