@@ -87,6 +87,15 @@ def after(*keys: str, until: str) -> Callable[[Pilot[int]], Awaitable[None]]:
             await seen.press(key)
             await pilot.pause(0.3)
         await seen.sees(until)
-        await pilot.pause(0.5)
+        await standing(seen)
 
     return act
+
+
+async def standing(seen: Stage) -> None:
+    """Wait until the screen has stayed as it is for a second: everything that was to be read has come."""
+    looks = [seen.text]
+    while len(looks) < 5 or len(set(looks[-5:])) > 1:
+        assert len(looks) < 80, "the screen never stands still"
+        await seen.pilot.pause(0.25)
+        looks.append(seen.text)

@@ -26,12 +26,16 @@ def first_line(pilot: Any) -> str:
 
 async def test_the_status_bar_says_ready_and_each_area_opens_by_its_key(console: Any) -> None:
     async with console() as pilot:
-        assert "● ready" in first_line(pilot)
+        await until(pilot, lambda: "● ready" in first_line(pilot), "not ready")
         assert "1 engine" in first_line(pilot)
         for area in AREAS:
             await pilot.press(area.key)
             await until(pilot, lambda area=area: area.id == pilot.app.screen.AREA, f"{area.id} did not open")
-            assert area.title in screen_text(pilot.app).splitlines()[1]
+            await until(
+                pilot,
+                lambda area=area: area.title in screen_text(pilot.app).splitlines()[1],
+                f"{area.title} is not on its tab",
+            )
 
 
 async def test_every_action_of_an_area_can_be_done_by_its_screen() -> None:
