@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from engine.channels.base import Channel, Outgoing, SendError, SendFailure
+from engine.channels.base import Channel, Outgoing, SendError
 from engine.channels.registry import ChannelRegistry, ChannelUnknown
 from engine.channels.wire import leave_by
 from engine.database.connection import Connection, Lane, Pool
@@ -26,9 +26,9 @@ from engine.logs import get_logger
 from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
 from engine.outbound.holds import Holds
+from engine.outbound.judge import Judge, rejected, too_late
 from engine.outbound.pacing import Pacer, quiet_until
 from engine.outbound.queue import SendResult
-from engine.outbound.retry import RetryPolicy
 from engine.sends import Send
 from engine.settings import Settings
 
@@ -62,14 +62,11 @@ class OutboundDispatcher:
         self._settings = settings
         self._blocked = blocked
         self._directory = directory
-        self._rng = rng or random.Random()
         self._pacer = Pacer()
-        self._retry = RetryPolicy(
-            settings.retry_base_seconds, settings.retry_cap_seconds, settings.send_max_attempts
-        )
         self._wake = asyncio.Event()
         self._sends: dict[asyncio.Task[None], Send] = {}
         self._holds = Holds()
+        self._judge = Judge(self._holds, settings, resumed=self.wake, rng=rng)
         self._stopping = False
         self._snapshot = DispatcherSnapshot(in_flight_max=settings.sends_in_flight)
         self.start_lane: Lane[Send, bool] = Lane("start", pool, self._start_batch)
@@ -188,7 +185,7 @@ class OutboundDispatcher:
             try:
                 channel = self._channels.get(send.channel, send.account)
             except ChannelUnknown as error:
-                refused = self._down(send, self._no_channel(send, error))
+                refused = self._judge.no_channel(send, error)
         if refused is not None:
             await self._record(refused)
             return
@@ -208,19 +205,19 @@ class OutboundDispatcher:
         # After this the lease no longer covers the call (this engine was frozen): others may have gone on.
         leave_by.set(claimed + LEASE_MARGIN_SECONDS)
         if asyncio.get_running_loop().time() >= leave_by.get():
-            await self._record(self._too_late(send))
+            await self._record(too_late(send))
         else:
             await self._record(await self._through(channel, send))
 
     def _refusal(self, send: Send) -> SendResult | None:
         """Why a message cannot be sent at all, if so."""
         if not send.address:
-            return self._failed(send, "no_address", "It is not known where this customer is written to.")
+            return rejected(send, "no_address", "It is not known where this customer is written to.")
         if not (send.text or "").strip():
-            return self._failed(send, "no_text", "The message has no text.")
+            return rejected(send, "no_text", "The message has no text.")
         windowed = any(c.capabilities.window_24h for c in self._channels.accounts(send.channel))
         if windowed and (send.last_inbound_at is None or send.claimed_at - send.last_inbound_at > WINDOW):
-            return self._failed(send, "window_closed", WINDOW_CLOSED, hand_over=True)
+            return rejected(send, "window_closed", WINDOW_CLOSED, hand_over=True)
         return None
 
     def _wait(self, channel: Channel, send: Send) -> float:
@@ -259,132 +256,11 @@ class OutboundDispatcher:
             async with asyncio.timeout(timeout + 5):
                 sent = await channel.send(outgoing, timeout=timeout)
         except SendError as error:
-            return self._judge(send, error)
+            return self._judge.failed(send, error)
         except Exception as error:
-            # It may have left: nobody can tell, so nobody sends it again unasked.
             log.exception("send.failed", message_id=send.message_id)
-            self._holds.inconclusive(send.route, send.queue_id, time.monotonic())
-            return self._unknown(send, f"{type(error).__name__}: {error}")
-        self._works(send)
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.ACCEPTED if sent.accepted else OutboundStatus.SENT,
-            Outcome.CONFIRMED,
-            provider_message_id=sent.provider_message_id,
-            other_ids=sent.other_ids,
-        )
-
-    def _judge(self, send: Send, error: SendError) -> SendResult:
-        """What a failed send means for the message and for its channel."""
-        if error.outage:
-            return self._unreached(send, error)
-        match error.kind:
-            case SendFailure.CHANNEL_DOWN:
-                return self._down(send, error)
-            case SendFailure.UNKNOWN:
-                if error.blocker:
-                    self._stop(send, error)
-                self._holds.inconclusive(send.route, send.queue_id, time.monotonic())
-                return self._unknown(send, error.message, error.sent_ids)
-        self._works(send)
-        match error.kind:
-            case SendFailure.PERMANENT:
-                return self._failed(
-                    send, error.code or error.kind, error.message, hand_over=error.needs_human
-                )
-            case SendFailure.RATE if error.scope == "account":
-                self._holds.slower(send.route, error.retry_after or 1.0, time.monotonic())
-        slower = error.kind is SendFailure.RATE
-        if not slower and self._retry.exhausted(send.attempts):
-            return self._failed(send, error.kind, error.message)
-        seconds = self._retry.delay(send.attempts, self._rng, error.retry_after)
-        return self._again(send, error, seconds, self._forgiven(send) if slower else None)
-
-    def _forgiven(self, send: Send) -> int:
-        """Tries that count after one that was the account's trouble, or too early: never all there are."""
-        return min(send.attempts, self._settings.send_max_attempts - 1)
-
-    def _works(self, send: Send) -> None:
-        """The far end dealt with a message, if only by refusing it."""
-        if self._holds.taken(send.route, send.queue_id, time.monotonic()):
-            log.info("channel.resumed", channel=send.route)
-            self.wake()
-
-    def _unreached(self, send: Send, error: SendError) -> SendResult:
-        """Nothing was handed over: the account is tried again by and by, and this was no try of the message."""
-        blocker = Blocker(
-            code="channel.unreachable",
-            what=f"{send.route} cannot be sent through: {error.message}",
-            where=send.route,
-            remedy="Nothing is lost: messages wait and leave by themselves once it answers. Check that this machine"
-            " reaches it, and that it runs.",
-        )
-        seconds = self._holds.unreached(send.route, blocker, time.monotonic())
-        log.warning("channel.paused", channel=send.route, seconds=round(seconds, 1), why=error.message)
-        return self._again(send, error, max(seconds, 0.0), send.attempts - 1)
-
-    def _down(self, send: Send, error: SendError) -> SendResult:
-        """The account cannot send: leave it alone, and keep the message for when it can."""
-        self._stop(send, error)
-        return self._again(send, error, 1.0, self._forgiven(send))
-
-    def _stop(self, send: Send, error: SendError) -> None:
-        seconds = self._holds.stop(send.route, error.blocker, time.monotonic(), seconds=error.retry_after)
-        why = error.blocker.what if error.blocker else error.message
-        log.warning("channel.paused", channel=send.route, seconds=round(seconds, 1), why=why)
-
-    @staticmethod
-    def _again(send: Send, error: SendError, seconds: float, attempts: int | None) -> SendResult:
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.RETRY_SCHEDULED,
-            error_class=error.kind,
-            error=error.message,
-            retry_seconds=seconds,
-            attempts=attempts,
-        )
-
-    @staticmethod
-    def _no_channel(send: Send, error: ChannelUnknown) -> SendError:
-        blocker = Blocker(code="channel.unknown", what=error.what, where=send.route, remedy=error.remedy)
-        return SendError(SendFailure.CHANNEL_DOWN, error.what, blocker=blocker)
-
-    @staticmethod
-    def _failed(send: Send, error_class: str, error: str, *, hand_over: bool = False) -> SendResult:
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.FAILED,
-            Outcome.REJECTED,
-            error_class=error_class,
-            error=error,
-            hand_over=hand_over,
-        )
-
-    @staticmethod
-    def _too_late(send: Send) -> SendResult:
-        log.warning("send.too_late", queue_id=send.queue_id)
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.RETRY_SCHEDULED,
-            error_class="too_late",
-            error="the engine was held up between claim and call; nothing was sent",
-        )
-
-    @staticmethod
-    def _unknown(send: Send, error: str, sent_ids: tuple[str, ...] = ()) -> SendResult:
-        return SendResult(
-            send.queue_id,
-            send.token,
-            OutboundStatus.FAILED,
-            Outcome.UNKNOWN,
-            error_class=SendFailure.UNKNOWN,
-            error=error,
-            other_ids=sent_ids,
-        )
+            return self._judge.inconclusive(send, f"{type(error).__name__}: {error}")
+        return self._judge.sent(send, sent)
 
     async def _record(self, result: SendResult) -> None:
         if not await self.record_lane.submit(result):
