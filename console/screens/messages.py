@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
-from io import StringIO
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -13,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from console.actions import bindings
-from console.screens.filtered import FilteredScreen
+from console.screens.messages_acts import MessagesActs
 from console.widgets.filter_bar import FilterBar
 from console.widgets.message_detail import DetailPane, Told
 from console.widgets.message_list import MessageList
@@ -23,15 +21,11 @@ if TYPE_CHECKING:
     from engine.observe.feed import Pool
     from engine.observe.search import MessageSearch
     from engine.observe.views import MessageRow, Page, Tail
-    from engine.operator.bulk import Acted
 
 OTHERWISE = {"similar": "no such words: these are like them", "scan": "within words, as no word begins so"}
 EXAMPLE = "status:error channel:telegram tenant:1 provider:uniapi cost>0.01 words"
 QUIET_LOOKS = 5
 """Looks without anything new after which no message can still be committed late."""
-ALL_AT_ONCE = 10_000
-"""Messages replayed by one act, at most."""
-REPLAYABLE = ("inbound_error", "inbound_human_takeover")
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class MessagesView:
     """Why there is no page."""
 
 
-class MessagesScreen(FilteredScreen):
+class MessagesScreen(MessagesActs):
     """The third area."""
 
     AREA = "messages"
@@ -55,14 +49,12 @@ class MessagesScreen(FilteredScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._search: MessageSearch | None = None
         self._seen: int | None = None
         """The newest id that was looked at; None before the first page."""
         self._quiet = 0
         self._reached = 0
         self._problem = ""
         """Why this search was given up; it is not tried again by itself."""
-        self._open_id: int | None = None
 
     def compose_area(self) -> ComposeResult:
         yield FilterBar("every message, live", EXAMPLE, id="filter")
@@ -73,10 +65,6 @@ class MessagesScreen(FilteredScreen):
     @property
     def _list(self) -> MessageList:
         return self.query_one(MessageList)
-
-    @property
-    def _detail(self) -> DetailPane:
-        return self.query_one(DetailPane)
 
     def subject(self, kind: str) -> Any:
         return self._list.row if kind == "message" and self.composed else None
@@ -276,127 +264,6 @@ class MessagesScreen(FilteredScreen):
         self._list.cursor = next(y for y, row in enumerate(rows) if row.id == message_id)
         self._open(message_id)
         self.poll()
-
-    # Acts
-
-    @work(exclusive=True, exit_on_error=False, group="act")
-    async def act_replay(self) -> None:
-        from engine.operator.replay import requeue
-
-        message_id = self.subject("message").id
-        acted = await self.do(requeue(self._pool, self._operator, [message_id]))
-        if acted is not None:
-            self._tell_acted(acted)
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_replay_all(self) -> None:
-        """Everything the filter shows that ended in an error or, if asked for, with a person."""
-        from console.screens.confirm import Confirm
-        from console.screens.working import Working
-        from engine.observe.search import MessageSearch
-        from engine.observe.views import matching_ids
-        from engine.operator.replay import requeue
-
-        search = self._search or MessageSearch()
-        statuses = tuple(s for s in search.status or ("inbound_error",) if s in REPLAYABLE)
-        if not statuses:
-            self.say("The filter shows nothing that can be replayed.", title="Replay all", bad=True)
-            return
-        ids = await matching_ids(self._pool, replace(search, status=statuses), ALL_AT_ONCE)
-        if not ids:
-            self.say("No message that the filter shows can be replayed.", title="Replay all", bad=True)
-            return
-        many = f"{len(ids):,} message{'' if len(ids) == 1 else 's'}"
-        detail = f"Filter: {self._search.words() if self._search else 'status:inbound_error'}"
-        if not await self.app.push_screen_wait(
-            Confirm(f"Replay {many}?", detail, yes=f"Replay {len(ids):,}")
-        ):
-            return
-        acted = await self.app.push_screen_wait(
-            Working(
-                f"Replaying {many}",
-                lambda progress: requeue(self._pool, self._operator, ids, progress=progress, note=detail),
-            )
-        )
-        if acted is not None:
-            self._tell_acted(acted)
-
-    def _tell_acted(self, acted: Acted) -> None:
-        skipped = "; ".join(f"{number} left: {reason}" for reason, number in acted.reasons.items())
-        waits = f"{acted.count} wait{'s' if acted.count == 1 else ''} for the AI again"
-        stopped = f"Stopped: {acted.not_reached:,} not replayed" if acted.not_reached else ""
-        told = ". ".join(part for part in (waits, skipped, stopped) if part)
-        self.say(told, title="Replay", bad=not acted.count)
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_dry_run(self) -> None:
-        from console.screens.dry_run import DryRunDialog
-        from engine.operator.dry_run import DryRun, dry_run
-        from engine.operator.rehearsal import rehearsal
-
-        message_id = self.subject("message").id
-        settings = self.switchboard.session.settings
-        assert settings is not None
-
-        async def run() -> DryRun:
-            simulated = self.switchboard.demo is not None
-            async with rehearsal(self._pool, settings, simulated=simulated) as runner:
-                return await dry_run(self._pool, self._operator, runner, message_id)
-
-        await self.app.push_screen_wait(DryRunDialog(message_id, run))
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_what_if(self) -> None:
-        """A version of an agent over what the filter shows."""
-        from console.screens.what_if_start import ask_version, start
-
-        asked = await ask_version(self)
-        if asked is not None:
-            await start(self, *asked, self._search.words() if self._search else "status:answered")
-
-    @work(exclusive=True, exit_on_error=False, group="act")
-    async def act_take_over(self) -> None:
-        from console.jumping import open_thread
-        from engine.operator.takeover import take_over
-
-        thread_id = self.subject("message").thread_id
-        taken = await self.do(take_over(self._pool, self._operator, thread_id))
-        if taken is None:
-            return
-        told = [f"Thread {thread_id} is yours"]
-        if taken.previous_operator and taken.already_owner:
-            told.append(f"{taken.previous_operator} had it before")
-        if taken.cancelled_sends:
-            told.append(f"{taken.cancelled_sends} unsent of the AI cancelled")
-        if taken.sends_in_flight:
-            told.append(f"{taken.sends_in_flight} of the AI could not be held back")
-        self.say("; ".join(told) + ".", title="Taken over")
-        if "inbox" in self.switchboard.MODES:
-            await open_thread(self.switchboard, thread_id)
-
-    @work(exclusive=True, exit_on_error=False, group="act")
-    async def act_copy(self) -> None:
-        from console.clipboard import copy
-
-        text = self._detail.plain() if self._open_id is not None else self.subject("message").text
-        try:
-            self.say(await copy(self.app, text))
-        except ValueError as error:
-            self.say(str(error), title="Not copied", bad=True)
-
-    @work(exclusive=True, exit_on_error=False, group="act")
-    async def act_export(self) -> None:
-        """The message with all that is recorded of it, as JSON."""
-        from console.widgets.detail_text import records
-        from engine.observe.views import message_detail
-
-        message_id = self.subject("message").id
-        detail = await message_detail(self._pool, message_id)
-        if detail is None:
-            return
-        text = json.dumps(records(detail), indent=2, ensure_ascii=False, default=str)
-        self.app.deliver_text(StringIO(text), save_filename=f"switchboard-message-{message_id}.json")
-        self.say(f"switchboard-message-{message_id}.json goes to the download folder.", title="Export")
 
     def act_next_view(self) -> None:
         self._change_view(1)
