@@ -424,6 +424,18 @@ usage_hourly = _table(
     hot=True,
 )
 
+provider_balances = _table(
+    "et_provider_balances",
+    _text("provider", null=False),
+    Column("hour", DateTime(timezone=True), nullable=False),  # one row an hour: the newest answer in it
+    _now("asked_at"),
+    _text("state", "asked"),  # of the newest question: asked, told, unlimited, untold, failed
+    _text("problem"),
+    _usd("balance_usd"),  # the newest that was told
+    _at("told_at"),
+    PrimaryKeyConstraint("provider", "hour"),
+)
+
 notes = _table(
     "et_notes",
     _id(),

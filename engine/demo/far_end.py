@@ -98,6 +98,8 @@ class FarEnd:
     def __init__(self, *, reply: Author | None = None, latency_seconds: float = 0.0, port: int = 0) -> None:
         self.uniapi = Script("uniapi", reply, latency_seconds)
         self.zai = Script("zai", reply, latency_seconds)
+        self.balances = 0
+        """Balances asked for since start."""
         self._server = LoopbackServer(self._answer, port=port)
 
     @property
@@ -146,7 +148,8 @@ class FarEnd:
         if request.path == "/v1/models":
             return _look_up(self.uniapi, request, models())
         if request.path == "/v1/billing/usage":
-            return _look_up(self.uniapi, request, usage_report())
+            self.balances += 1
+            return _look_up(self.uniapi, request, usage_report(self.uniapi.total))
         return Reply(404, _dump({"error": {"message": f"no such path: {request.path}"}}))
 
 

@@ -109,6 +109,15 @@ def models() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
 
 
-def usage_report() -> dict[str, Any]:
-    """`GET /v1/billing/usage?unit=usd` of UniAPI."""
-    return {"success": True, "data": {"balance": 12.34, "used": 87.66, "cache_used": 0.0}}
+BALANCE_USD = 12.34
+"""Of the account, before the first call."""
+CALL_USD = 0.0004
+
+
+def usage_report(calls: int = 0) -> dict[str, Any]:
+    """`GET /v1/billing/usage?unit=usd` of UniAPI, after so many calls."""
+    left = max(0.0, BALANCE_USD - calls * CALL_USD)
+    return {
+        "success": True,
+        "data": {"balance": round(left, 6), "used": round(100 - left, 6), "cache_used": 0.0},
+    }

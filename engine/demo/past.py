@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from engine.database.connection import to_json
+from engine.demo.far_end_replies import BALANCE_USD
 from engine.demo.personas import Customer
 from engine.runtime.context_builder import Said
 
@@ -99,6 +100,7 @@ def store(connection: psycopg.Connection[Any], past: Past) -> None:
         _insert(connection, "et_outbound_queue", [_queue_row(message) for message in outbound])
         _insert(connection, "et_turns", [_turn(turn) for turn in past.turns])
         connection.execute(_USAGE)
+        connection.execute(_BALANCES, [BALANCE_USD])
     for table in ("et_leads", "et_threads", "et_messages"):
         connection.execute(
             sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), (SELECT max(id) FROM {}))").format(
@@ -115,6 +117,19 @@ SELECT date_trunc('hour', finished_at), tenant_id, agent_id, task, provider, mod
        count(*) FILTER (WHERE cost_usd IS NULL), sum(prompt_tokens), sum(completion_tokens),
        coalesce(sum(cost_usd), 0)
   FROM et_turns WHERE provider IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+
+#: What the account held at the end of each hour: what it holds now, and what was spent since.
+_BALANCES = """
+INSERT INTO et_provider_balances (provider, hour, asked_at, state, balance_usd, told_at)
+SELECT 'uniapi', hour, hour + interval '59 minutes', 'told', %s + spent, hour + interval '59 minutes'
+  FROM (SELECT hour, coalesce(sum(sum(cost_usd)) OVER (ORDER BY hour DESC ROWS BETWEEN UNBOUNDED PRECEDING
+                                                             AND 1 PRECEDING), 0) AS spent
+          FROM et_usage_hourly
+         WHERE provider = 'uniapi' AND hour > now() - interval '8 days'
+         GROUP BY hour) h
+ WHERE hour < now() - interval '80 minutes'
 """
 
 

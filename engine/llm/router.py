@@ -148,6 +148,11 @@ class Router:
         """Closes the connections; calls under way break."""
         await asyncio.gather(*(line.provider.aclose() for line in self._lines.values()))
 
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """All of them, called or not."""
+        return [line.provider for line in self._lines.values()]
+
     def _start_warming(self) -> asyncio.Task[None]:
         if self._warming is None:
             self._warming = asyncio.create_task(asyncio.to_thread(pricing.load))

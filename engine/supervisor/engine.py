@@ -46,6 +46,7 @@ from engine.polling import Poller
 from engine.runtime.agent_runtime import ConversationAgentRuntime
 from engine.settings import Settings
 from engine.supervisor.alerts import AlertWatch
+from engine.supervisor.balances import LOOK_SECONDS, BalanceWatch
 
 log = get_logger(__name__)
 HEARTBEAT_SECONDS = 3.0
@@ -119,6 +120,7 @@ class Engine:
             on_checked=self._dispatcher.heard_health,
         )
         self._alerts = AlertWatch(self._pool, settings)
+        self._balances = BalanceWatch(self._pool, self._router)
         self._worker = self._inbound_worker()
         self._pollers = [
             Poller(channel, self._pool, database.dsn, blocked=lambda: bool(self._schema_blockers))
@@ -230,6 +232,7 @@ class Engine:
             (self._watch.watch_receipts, PROBE_SECONDS),
             (self._alerts.watch, ALERT_SECONDS),
             (self._alerts.deliver, TELL_SECONDS),
+            (self._balances.look, LOOK_SECONDS),
             (self._retain, RETENTION_SECONDS),
         ):
             scheduler.add_job(
@@ -244,6 +247,7 @@ class Engine:
         self._spawn(partial(search_index.make, self.database.dsn))
         self._spawn(self._router.warm)
         self._spawn(self._router.probe)
+        self._spawn(self._balances.look)
         self._spawn(self._watch.probe)
         self._spawn(self._watch.watch_receipts)
 

@@ -8,7 +8,7 @@ from itertools import count
 
 from engine.channels.base import Capabilities, Outgoing, Parsed, Sent, channel_health
 from engine.llm.providers.answer import Completion
-from engine.llm.providers.base import ChatRequest
+from engine.llm.providers.base import Balance, ChatRequest
 from engine.llm.router import Router
 from engine.model import ComponentHealth, Usage
 from tests.bench.past import REPLY
@@ -33,6 +33,9 @@ class StubProvider:
 
     async def probe(self, model: str, *, timeout: float, down: bool) -> bool:
         return True
+
+    async def balance(self, *, timeout: float) -> Balance | None:
+        return None
 
     async def aclose(self) -> None:
         return None

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from engine.demo.far_end import FarEnd
 from engine.llm.failures import ProviderFailure
 from engine.llm.providers.answer import read_completion, read_json, read_usage
-from engine.llm.providers.base import MAX_ANSWER, ChatRequest
+from engine.llm.providers.base import MAX_ANSWER, Balance, ChatRequest
 from engine.llm.providers.transport import ConnectionStack, client_transport
 from engine.llm.providers.uniapi import UniAPI
 from engine.llm.providers.zai import ZAI
@@ -435,13 +435,28 @@ async def test_zai_is_probed_only_while_down(far: FarEnd, zai: ZAI) -> None:
 
 
 async def test_the_balance_of_uniapi_can_be_asked(uniapi: UniAPI) -> None:
-    assert await uniapi.balance_usd(timeout=5) == 12.34
+    assert await uniapi.balance(timeout=5) == Balance(12.34)
 
 
-@pytest.mark.parametrize("data", [{"balance": -1}, {"balance": "12"}, {"balance": None}, {}, None, [1]])
-async def test_a_balance_that_is_unlimited_or_unreadable_is_none(data: object) -> None:
+async def test_zai_does_not_tell_its_balance_and_is_not_asked(far: FarEnd, zai: ZAI) -> None:
+    before = far.connections
+    assert await zai.balance(timeout=5) is None
+    assert far.connections == before
+
+
+async def test_a_balance_of_minus_one_has_no_limit() -> None:
+    async with raw_server(answering(http(b'{"data": {"balance": -1}}'))) as provider:
+        assert await provider.balance(timeout=5) == Balance(None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"balance": "12"}, {"balance": None}, {"balance": True}, {"balance": 1e300},
+     {}, None, [1]],
+)  # fmt: skip
+async def test_a_balance_that_cannot_be_read_is_not_told(data: object) -> None:
     async with raw_server(answering(http(json.dumps({"data": data}).encode()))) as provider:
-        assert await provider.balance_usd(timeout=5) is None
+        assert await provider.balance(timeout=5) is None
 
 
 # Reading answers

@@ -37,6 +37,14 @@ class ChatRequest:
     """Further body fields; None takes a default field of the provider out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left on a provider's account."""
+
+    usd: float | None
+    """Negative when it is overdrawn; None when it has no limit."""
+
+
 class Provider(Protocol):
     """A far end that answers chat completions."""
 
@@ -67,6 +75,10 @@ class Provider(Protocol):
 
         While `down`, only a real completion proves anything: an empty account still lists its models.
         """
+        ...
+
+    async def balance(self, *, timeout: float) -> Balance | None:
+        """What is left on the account, within `timeout` seconds; None when it does not tell. Raises ProviderFailure."""
         ...
 
     async def aclose(self) -> None: ...

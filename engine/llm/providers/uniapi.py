@@ -9,10 +9,12 @@ from pydantic import SecretStr
 from engine.llm.failures import ProviderFailure
 from engine.llm.pricing import bare_model, family_of
 from engine.llm.providers.answer import Completion
-from engine.llm.providers.base import ChatClient, ChatRequest, chat_body, one_token
+from engine.llm.providers.base import Balance, ChatClient, ChatRequest, chat_body, one_token
 
 #: Turns thinking off on this route (documented for Gemini 2.5).
 REASONING_OFF = {"max_tokens": 0}
+#: A balance beyond this is no balance.
+MOST_USD = 10_000_000
 
 
 class UniAPI:
@@ -50,14 +52,14 @@ class UniAPI:
             await self._client.get("/models", timeout=timeout)
         return True
 
-    async def balance_usd(self, *, timeout: float) -> float | None:
-        """USD left on the account; None when it is unlimited or not said. Raises ProviderFailure."""
+    async def balance(self, *, timeout: float) -> Balance | None:
+        """USD left on the account; -1 says that it has no limit. Raises ProviderFailure."""
         answer = await self._client.get("/billing/usage?unit=usd", timeout=timeout)
         data = answer.get("data")
-        balance = data.get("balance") if isinstance(data, dict) else None
-        if isinstance(balance, bool) or not isinstance(balance, int | float) or balance == -1:
+        usd = data.get("balance") if isinstance(data, dict) else None
+        if isinstance(usd, bool) or not isinstance(usd, int | float) or not -MOST_USD < usd < MOST_USD:
             return None
-        return float(balance)
+        return Balance(None if usd == -1 else float(usd))
 
     async def aclose(self) -> None:
         await self._client.aclose()

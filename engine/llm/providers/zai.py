@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from engine.llm.providers.answer import Completion
-from engine.llm.providers.base import ChatClient, ChatRequest, chat_body, one_token
+from engine.llm.providers.base import Balance, ChatClient, ChatRequest, chat_body, one_token
 
 #: GLM-4.7 and later think by default, which eats a short reply's `max_tokens`.
 DEFAULTS = {"thinking": {"type": "disabled"}}
@@ -48,6 +48,10 @@ class ZAI:
         if down:
             await one_token(self._client, model, DEFAULTS, timeout)
         return down
+
+    async def balance(self, *, timeout: float) -> Balance | None:
+        """None: its API does not tell."""
+        return None
 
     async def aclose(self) -> None:
         await self._client.aclose()
