@@ -12,6 +12,8 @@ import typer
 from console.command import (
     FAILED,
     FINE,
+    HIGHEST_ID,
+    Id,
     Json,
     agreed,
     moment,
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 acts = typer.Typer(rich_markup_mode=None)
 
-HIGHEST_ID = 2**63 - 1
 LONGEST_MINUTES = 60 * 24 * 365
 
 
@@ -46,7 +47,6 @@ class Form(StrEnum):
     CSV = "csv"
 
 
-Id = Annotated[int, typer.Argument(min=1, max=HIGHEST_ID)]
 Since = Annotated[
     datetime | None,
     typer.Option(

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from console.acts_cli import acts
+from console.agents_cli import agents
 from console.command import (
     FAILED,
     FINE,
@@ -28,8 +29,10 @@ from console.command import (
     usage,
 )
 from console.desk_cli import desk
+from console.drafts_cli import drafts
 from console.pause_cli import pauses
 from console.plain import say
+from console.routing_cli import routing
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
 from console.usage_cli import usages
@@ -59,6 +62,9 @@ app.add_typer(what_ifs)
 app.add_typer(desk)
 app.add_typer(pauses)
 app.add_typer(usages)
+app.add_typer(agents, name="agents")
+app.add_typer(routing, name="routing")
+app.add_typer(drafts, name="drafts")
 
 
 def main() -> NoReturn:

@@ -10,9 +10,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TypeVar
 
@@ -32,7 +33,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PAGE_DRIVER = "console.web_driver:ConsoleDriver"
 """In `TEXTUAL_DRIVER`: this console's terminal is a page of `switchboard serve`."""
 SPANS = {"min": "minutes", "h": "hours", "d": "days"}
+LARGEST_FILE = 1_000_000
+"""Bytes of a file that a command reads: prompts, policies, routings."""
+HIGHEST_ID = 2**63 - 1
 Result = TypeVar("Result")
+Id = Annotated[int, typer.Argument(min=1, max=HIGHEST_ID)]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept with it in the audit log.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -95,11 +101,31 @@ def operator_here() -> Operator:
     return Operator.current(name=load_settings().operator)
 
 
-def print_json(model: BaseModel) -> None:
-    """Indented, and without a character that could drive a terminal."""
+def print_json(told: BaseModel | Sequence[Any]) -> None:
+    """A model, or models or dataclasses in a row; indented, and without a character that could drive a terminal."""
+    from pydantic_core import to_json
+
     from engine.observe import safe_json
 
-    typer.echo(safe_json(model.model_dump_json(indent=2)))
+    typer.echo(safe_json(to_json(told, indent=2).decode()))
+
+
+def file_text(path: Path, what: str) -> str:
+    """A file as text, or standard input for `-`; what cannot be read is a wrong call."""
+    try:
+        data = sys.stdin.buffer.read(LARGEST_FILE + 1) if str(path) == "-" else _beginning(path)
+        if len(data) > LARGEST_FILE:
+            usage(f"{what}: {path} is larger than {LARGEST_FILE // 1000} kB.")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        usage(f"{what}: {path} is not text in UTF-8.")
+    except OSError as error:
+        usage(f"{what}: {path} cannot be read: {error.strerror}.")
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE + 1)
 
 
 def usage(what: str) -> NoReturn:

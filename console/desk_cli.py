@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.acts_cli import HIGHEST_ID, Id
-from console.command import FAILED, Json, operator_here, print_json, settings_in_force, usage, with_pool
+from console.command import (
+    FAILED,
+    HIGHEST_ID,
+    Id,
+    Json,
+    operator_here,
+    print_json,
+    settings_in_force,
+    usage,
+    with_pool,
+)
 from console.plain import say
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.acts_cli import HIGHEST_ID
 from console.command import (
     FAILED,
     FINE,
+    HIGHEST_ID,
     agreed,
     operator_here,
     print_json,

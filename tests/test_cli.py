@@ -30,7 +30,7 @@ COMMANDS = (
     *("demo", "engine", "migrate", "doctor", "status", "regression", "inject"),
     *("replay", "takeover", "release", "explain", "export", "service"),
     *("backup", "restore", "erase", "alerts", "retention"),
-    *("setup", "serve"),
+    *("setup", "serve", "agents", "routing", "drafts"),
 )
 SECRET = "correct-horse-battery"
 

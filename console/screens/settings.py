@@ -75,6 +75,7 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
             changes = await records.acts(pool, subject=f"{kind}:{key}", limit=CHANGES)
         elif kind == "agent":
             versions = await setup.versions(pool, int(key))
+            changes = await records.acts(pool, subject=f"agent:{key}", limit=CHANGES)
         tenants = tuple(await list_tenants(pool))
         return SettingsView(
             settings, tenants, await setup.read_setup(pool), routing, about, changes, versions

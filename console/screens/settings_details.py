@@ -136,6 +136,33 @@ def _agent(view: SettingsView, agent_id: int, clock: Clock, width: int) -> Itera
     yield heading("Versions", "tab goes there")
     for version in view.versions:
         yield _version(version, clock, width)
+    acts = [act for act in view.changes if act.act != "agent.version"]
+    if acts:
+        yield Line(Content(""))
+        yield heading("Changes")
+    for act in acts:
+        yield _act(act, clock)
+
+
+def _act(act: Act, clock: Clock) -> Line:
+    """A rollback or a switch of an agent: when, who, what, why."""
+    before = act.before if isinstance(act.before, dict) else {}
+    after = act.after if isinstance(act.after, dict) else {}
+    changed = {name: value for name, value in after.items() if before.get(name) != value}
+    if act.act == "agent.rollback":
+        what = f"back to v{after.get('active_version')}"
+    else:
+        what = ", ".join(f"{name} {value}" for name, value in changed.items())
+    return Line(
+        Content.assemble(
+            (f"{clock.time(act.at)} ", MUTED),
+            fit(cell(act.actor, limit=40), 10),
+            " ",
+            cell(what, MUTED, 200),
+            "  ",
+            cell(act.note or "", limit=300),
+        )
+    )
 
 
 def _policy(active: VersionRow, width: int) -> Iterator[Line]:

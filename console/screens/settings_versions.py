@@ -8,6 +8,7 @@ from textual import work
 from textual.content import Content
 
 from console.sanitise import cell, foreign
+from console.screens.ask import Ask
 from console.screens.reader import Reader
 from console.screens.settings_base import SettingsBase
 from console.screens.settings_words import ROUTING, read_out
@@ -65,25 +66,34 @@ class SettingsVersions(SettingsBase):
         if version is None or version.active:
             self.say("Choose an earlier version first: tab goes to the versions.", bad=True)
             return
-        detail = cell(f"By {version.created_by}. {version.note or ''}", limit=300)
-        if await self._confirm(f"Let version {version.version} answer again?", detail, "Roll back"):
-            await self.do(rollback(*self._hands(), self.subject("agent"), version.version))
+        question = f"Let version {version.version} answer again?"
+        why = await self._why(question, f"By {version.created_by}. {version.note or ''}")
+        if why is not None:
+            await self.do(rollback(*self._hands(), self.subject("agent"), version.version, note=why))
 
     async def _roll_setting_back(self, key: str) -> None:
         """Put back the value of the change under the cursor; else what was there before the newest one."""
-        from engine.operator.configuration import reset_setting, set_setting
+        from engine.operator.configuration import put_back
 
         change = self.former_change
         assert change is not None
-        kept = change.after if self.detail.has_focus else change.before
+        this_one = self.detail.has_focus
+        kept = change.after if this_one else change.before
         told = "the default" if kept is None else read_out(key, kept.get("value"))
         if key == ROUTING and kept is not None:
             told = json.dumps(kept.get("value"), ensure_ascii=False)
-        if not await self._confirm("Put this value in force again?", cell(told, limit=600), "Put it back"):
-            return
-        if kept is None:
-            await self.do(reset_setting(*self._hands(), key))
-        else:
-            await self.do(
-                set_setting(*self._hands(), key, kept.get("value"), note=f"rolled back past #{change.id}")
-            )
+        why = await self._why("Put this value in force again?", told)
+        if why is not None:
+            to, past = (change.id, None) if this_one else (None, change.id)
+            await self.do(put_back(*self._hands(), key, to=to, past=past, note=why))
+
+    async def _why(self, question: str, detail: str) -> str | None:
+        """The reason of a way back; None: it is not gone."""
+
+        def check(text: str) -> str:
+            if not text.strip():
+                raise ValueError("Say why: it is kept with the rollback.")
+            return "enter rolls back"
+
+        why: str | None = await self.app.push_screen_wait(Ask(question, detail, "", check))
+        return None if why is None else why.strip()

@@ -10,7 +10,17 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.database.connection import Connection, Pool, Row, to_json
-from engine.operator.audit import BadInput, NotFound, Operator, acting, audit, one, rows, storable_text
+from engine.operator.audit import (
+    BadInput,
+    NotFound,
+    Operator,
+    Refused,
+    acting,
+    audit,
+    one,
+    rows,
+    storable_text,
+)
 from engine.operator.configuration import check_routing
 from engine.text import clean_for_storage, clean_json
 
@@ -91,16 +101,19 @@ async def new_agent_version(
         return version
 
 
-async def rollback(pool: Pool, operator: Operator, agent_id: int, version: int) -> None:
-    """Make a version of the agent the active one. Raises NotFound, ReadOnly."""
+async def rollback(
+    pool: Pool, operator: Operator, agent_id: int, version: int, *, note: str | None = None
+) -> None:
+    """Make a version of the agent the active one; `note` says why. Raises Refused when it is, NotFound, ReadOnly."""
     async with acting(pool, operator) as connection:
         agent = await lock_agent(connection, agent_id)
         await _version(connection, agent_id, version)
+        if agent["active_version"] == version:
+            raise Refused(f"Version {version} of agent {agent_id} is active already.", "Choose another one.")
         await _activate(connection, agent_id, version)
         former = {"active_version": agent["active_version"]}
-        await audit(
-            connection, operator, "agent.rollback", f"agent:{agent_id}", former, {"active_version": version}
-        )
+        after = {"active_version": version}
+        await audit(connection, operator, "agent.rollback", f"agent:{agent_id}", former, after, note)
 
 
 async def list_versions(pool: Pool, agent_id: int) -> list[AgentVersion]:
@@ -117,6 +130,23 @@ async def list_versions(pool: Pool, agent_id: int) -> list[AgentVersion]:
     if not found:
         raise NotFound(f"Agent {agent_id} does not exist.", "Look it up again; it may have another number.")
     return [AgentVersion(**row) for row in found]
+
+
+async def read_version(pool: Pool, agent_id: int, version: int) -> AgentVersion:
+    """One version of an agent. Raises NotFound."""
+    async with pool.connection() as connection:
+        return AgentVersion(
+            **await one(
+                connection,
+                f"Version {version} of agent {agent_id}",
+                """SELECT v.agent_id, v.version, v.prompt, v.policy, v.routing, v.note, v.created_by,
+                          v.created_at, v.version = a.active_version AS active
+                     FROM et_agent_versions v JOIN et_agents a ON a.id = v.agent_id
+                    WHERE v.agent_id = %s AND v.version = %s""",
+                agent_id,
+                version,
+            )
+        )
 
 
 async def diff_versions(pool: Pool, agent_id: int, old: int, new: int) -> VersionDiff:

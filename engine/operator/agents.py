@@ -49,6 +49,20 @@ async def list_agents(pool: Pool, tenant_id: int | None = None) -> list[AgentSta
     return [AgentState(**row) for row in found]
 
 
+async def read_agent(pool: Pool, agent_id: int) -> AgentState:
+    """One agent. Raises NotFound."""
+    async with pool.connection() as connection:
+        return AgentState(
+            **await one(
+                connection,
+                f"Agent {agent_id}",
+                """SELECT id, tenant_id, workspace_id, name, enabled, mode, active_version FROM et_agents
+                    WHERE id = %s""",
+                agent_id,
+            )
+        )
+
+
 async def create_agent(
     pool: Pool,
     operator: Operator,
@@ -95,8 +109,12 @@ async def update_agent(
     name: str | Keep = KEEP,
     enabled: bool | Keep = KEEP,
     mode: Mode | Keep = KEEP,
-) -> None:
-    """Rename an agent, switch it on or off, or have it only suggest. Raises BadInput, NotFound, ReadOnly."""
+    note: str | None = None,
+) -> AgentState:
+    """Rename an agent, switch it on or off, or have it only suggest; returns it as it is then.
+
+    Raises BadInput, NotFound, ReadOnly.
+    """
     if name is not KEEP:
         name = storable_text(name, "The name", NAME_LIMIT)
     if mode is not KEEP:
@@ -106,15 +124,17 @@ async def update_agent(
         before = {key: agent[key] for key in ("name", "enabled", "mode")}
         given = {"name": name, "enabled": enabled, "mode": mode}
         after = {key: before[key] if value is KEEP else value for key, value in given.items()}
-        await rows(
+        changed = await rows(
             connection,
-            "UPDATE et_agents SET name = %s, enabled = %s, mode = %s WHERE id = %s",
+            """UPDATE et_agents SET name = %s, enabled = %s, mode = %s WHERE id = %s
+               RETURNING id, tenant_id, workspace_id, name, enabled, mode, active_version""",
             after["name"],
             after["enabled"],
             after["mode"],
             agent_id,
         )
-        await audit(connection, operator, "agent.update", f"agent:{agent_id}", before, after)
+        await audit(connection, operator, "agent.update", f"agent:{agent_id}", before, after, note)
+    return AgentState(**changed[0])
 
 
 def _check_mode(mode: str) -> None:

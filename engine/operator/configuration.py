@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine.database.connection import Pool, to_json
 from engine.database.directory import PlatformSettings
 from engine.model import PROVIDERS as PROVIDERS
-from engine.operator.audit import BadInput, Operator, acting, audit, rows
+from engine.operator.audit import BadInput, NotFound, Operator, acting, audit, rows
 from engine.text import clean_json
 
 ROUTING = "llm_routing_config"
@@ -84,14 +84,52 @@ async def set_setting(
     return checked
 
 
-async def reset_setting(pool: Pool, operator: Operator, key: str) -> bool:
+async def reset_setting(pool: Pool, operator: Operator, key: str, *, note: str | None = None) -> bool:
     """Go back to a setting's default; False when it was not set. Raises ReadOnly."""
     async with acting(pool, operator) as connection:
         gone = await rows(connection, "DELETE FROM et_platform_settings WHERE key = %s RETURNING value", key)
         if gone:
             former = {"value": gone[0]["value"]}
-            await audit(connection, operator, "setting.reset", f"setting:{key}", former, None)
+            await audit(connection, operator, "setting.reset", f"setting:{key}", former, None, note)
         return bool(gone)
+
+
+async def put_back(
+    pool: Pool,
+    operator: Operator,
+    key: str,
+    *,
+    to: int | None = None,
+    past: int | None = None,
+    note: str | None = None,
+) -> Any:
+    """Put a former value of a setting in force again; returns it, None for the default.
+
+    `to` is the id in the audit log of the change whose value it is, `past` of the one that replaced it; without
+    either it is the newest change that is taken back. Raises NotFound when there is no such change, BadInput when
+    the value cannot be used any more, ReadOnly.
+    """
+    operator.may_act()
+    chosen = to if to is not None else past
+    async with pool.connection() as connection:
+        found = await rows(
+            connection,
+            """SELECT id, before, after FROM et_audit_log
+                WHERE subject = %s AND act IN ('setting.set', 'setting.reset') AND coalesce(id = %s, true)
+                ORDER BY id DESC LIMIT 1""",
+            f"setting:{key}",
+            chosen,
+        )
+    if not found:
+        which = "has never been changed" if chosen is None else f"has no change #{chosen} on record"
+        raise NotFound(f"{key} {which}.", "Look at its history.")
+    change = found[0]
+    kept = change["before"] if to is None else change["after"]
+    why = note or f"rolled back {'past' if to is None else 'to'} #{change['id']}"
+    if kept is None:
+        await reset_setting(pool, operator, key, note=why)
+        return None
+    return await set_setting(pool, operator, key, kept.get("value"), note=why)
 
 
 def check_setting(key: str, value: Any) -> Any:

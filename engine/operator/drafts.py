@@ -32,7 +32,28 @@ class Drafted(BaseModel):
     text: str
 
 
-async def set_thread_mode(pool: Pool, operator: Operator, thread_id: int, mode: ThreadMode | None) -> None:
+class Discarded(BaseModel):
+    """A draft that was put away."""
+
+    model_config = ConfigDict(frozen=True)
+
+    turn_id: int
+    thread_id: int
+
+
+class ModeOfThread(BaseModel):
+    """How the AI answers in a thread."""
+
+    model_config = ConfigDict(frozen=True)
+
+    thread_id: int
+    mode: ThreadMode | None
+    """None: as its agent has it."""
+
+
+async def set_thread_mode(
+    pool: Pool, operator: Operator, thread_id: int, mode: ThreadMode | None
+) -> ModeOfThread:
     """Have the AI send (`auto`) or only draft (`suggest`) here; None: as its agent has it.
 
     A turn that is running ends as it began. Raises BadInput, NotFound, ReadOnly.
@@ -47,6 +68,7 @@ async def set_thread_mode(pool: Pool, operator: Operator, thread_id: int, mode: 
         if before["mode"] != mode:
             await rows(connection, "UPDATE et_threads SET mode = %s WHERE id = %s", mode, thread_id)
             await audit(connection, operator, "thread.mode", f"thread:{thread_id}", before, {"mode": mode})
+    return ModeOfThread(thread_id=thread_id, mode=mode)
 
 
 async def draft_now(
@@ -82,7 +104,16 @@ async def draft_now(
     return Drafted(turn_id=turn["id"], message_id=rehearsed.message_id, text=rehearsed.text)
 
 
-async def discard_draft(pool: Pool, operator: Operator, turn_id: int) -> None:
+async def thread_of(pool: Pool, turn_id: int) -> int:
+    """The thread of a turn. Raises NotFound."""
+    async with pool.connection() as connection:
+        found = await one(
+            connection, f"Turn {turn_id}", "SELECT thread_id FROM et_turns WHERE id = %s", turn_id
+        )
+    return int(found["thread_id"])
+
+
+async def discard_draft(pool: Pool, operator: Operator, turn_id: int) -> Discarded:
     """Put a draft away; its record stays. Raises Refused when it was sent or is gone, NotFound, ReadOnly."""
     async with acting(pool, operator) as connection:
         what = f"Turn {turn_id}"
@@ -99,3 +130,4 @@ async def discard_draft(pool: Pool, operator: Operator, turn_id: int) -> None:
             raise Refused(f"{what} has no draft that waits.", "It was sent or discarded already.")
         after = {"turn_id": turn_id}
         await audit(connection, operator, "draft.discard", f"thread:{found['thread_id']}", None, after)
+    return Discarded(turn_id=turn_id, thread_id=found["thread_id"])

@@ -154,11 +154,14 @@ async def test_an_earlier_value_is_put_back(dsn: str, db: Connection) -> None:
         await seen.press("tab")
         await seen.until(lambda: screen.detail.has_focus)
         await seen.press("j", "enter")
-        await opened(seen, Confirm)
-        await seen.press("y")
+        await opened(seen, Ask)
+        await seen.sees("Put this value in force again?")
+        await seen.write("needed")
+        await seen.press("enter")
         await seen.until(lambda: screen.view and screen.view.settings["record_context_prompt"].value is True)
     assert await setting(db, "record_context_prompt") is True
-    assert (await audits(db)).count("setting.set") == 3
+    acts = await rows(db, "SELECT note FROM et_audit_log WHERE act = 'setting.set' ORDER BY id")
+    assert [act["note"] for act in acts] == [None, None, "needed"]
 
 
 async def test_the_first_change_is_taken_back_to_the_default(dsn: str, db: Connection) -> None:
@@ -170,9 +173,10 @@ async def test_the_first_change_is_taken_back_to_the_default(dsn: str, db: Conne
         await seen.press("enter")
         await seen.sees("→ 7 hours")
         await seen.press("b")
-        await opened(seen, Confirm)
-        await seen.press("y")
-        await seen.sees("→ the default")
+        await opened(seen, Ask)
+        await seen.write("too few")
+        await seen.press("enter")
+        await seen.sees("too few  → the default")
     assert await rows(db, "SELECT 1 FROM et_platform_settings WHERE key = 'max_message_age_hours'") == []
 
 
@@ -295,17 +299,22 @@ async def test_a_new_prompt_its_diff_and_the_way_back(dsn: str, db: Connection) 
         await seen.press("b")
         await seen.hears("Choose an earlier version first")
         await seen.press("tab", "j", "b")
-        await opened(seen, Confirm)
-        await seen.sees("Let version 1 answer again?")
-        await seen.press("y")
+        await opened(seen, Ask)
+        await seen.sees("Let version 1 answer again?", "Say why")
+        await seen.press("enter")
+        await opened(seen, Ask)
+        await seen.write("too short")
+        await seen.press("enter")
         await seen.until(lambda: screen.view and screen.view.setup.agents[0].version == 1)
-        await seen.sees("● v1")
+        await seen.sees("● v1", "back to v1", "too short")
     (agent,) = await rows(db, "SELECT active_version FROM et_agents WHERE id = 1")
     assert agent["active_version"] == 1
     (made,) = await rows(db, "SELECT prompt, note FROM et_agent_versions WHERE agent_id = 1 AND version = 2")
     assert made["prompt"].endswith("Always be brief.")
     assert made["note"] == "shorter answers"
     assert (await audits(db))[-2:] == ["agent.version", "agent.rollback"]
+    (why,) = await rows(db, "SELECT note FROM et_audit_log WHERE act = 'agent.rollback'")
+    assert why["note"] == "too short"
 
 
 async def test_an_empty_prompt_is_refused(dsn: str, db: Connection) -> None:
