@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from engine.database.archive import (
     DUMP,
     MANIFEST,
+    Connection,
     Manifest,
     beside,
     connect,
@@ -85,13 +86,10 @@ def backup(database: Database, operator: Operator, file: Path, *, verify: bool =
         if verify:
             with scratch(database.dsn) as copy:
                 fill(copy, programs, folder / DUMP, manifest)
-        pack(folder, file)
-    _record(
-        database.dsn,
-        operator,
-        "backup",
-        {"file": str(file), "rows": manifest.rows, "sha256": manifest.dump_sha256},
-    )
+        after = {"file": str(file), "rows": manifest.rows, "sha256": manifest.dump_sha256}
+        with connect(database.dsn) as connection, connection.transaction():
+            _record(connection, operator, "backup", after)  # no file that is not in the log
+            pack(folder, file)
     seconds = round(time.monotonic() - started, 2)
     return BackedUp(file=file, bytes=file.stat().st_size, seconds=seconds, verified=verify, manifest=manifest)
 
@@ -116,7 +114,9 @@ def restore(database: Database, operator: Operator, file: Path, *, force: bool =
         with scratch(database.dsn) as copy:
             fill(copy, programs, folder / DUMP, manifest)
             unconfirmed, waiting = _settle(copy)
-            _record(copy, operator, "restore", {"file": str(file), "made_at": manifest.made_at.isoformat()})
+            after = {"file": str(file), "made_at": manifest.made_at.isoformat()}
+            with connect(copy) as connection:
+                _record(connection, operator, "restore", after)
             _check_unused(database.dsn)
             _swap(database.dsn, _name(copy))
     return Restored(
@@ -217,12 +217,11 @@ def _programs(database: Database, instead: str) -> Path:
     return database.programs
 
 
-def _record(dsn: str, operator: Operator, act: str, after: dict[str, Any]) -> None:
-    with connect(dsn) as connection:
-        connection.execute(
-            "INSERT INTO et_audit_log (actor, origin, act, subject, after) VALUES (%s, %s, %s, 'database', %s::jsonb)",
-            [operator.name, operator.origin, act, json.dumps(after)],
-        )
+def _record(connection: Connection, operator: Operator, act: str, after: dict[str, Any]) -> None:
+    connection.execute(
+        "INSERT INTO et_audit_log (actor, origin, act, subject, after) VALUES (%s, %s, %s, 'database', %s::jsonb)",
+        [operator.name, operator.origin, act, json.dumps(after)],
+    )
 
 
 def _name(dsn: str) -> str:

@@ -64,25 +64,27 @@ def kinds(settings: Settings) -> list[Kept]:
 
 
 async def retain(pool: Pool, operator: Operator, settings: Settings) -> list[Kept]:
-    """Let go of what is past its time. What went is in the audit log, as counts; nothing is when nothing did.
+    """Let go of what is past its time. The audit log tells how much each batch took; nothing when nothing went.
 
     Several may run at once: a row goes once. Raises ReadOnly.
     """
     operator.may_act()
-    done = []
-    for kept in kinds(settings):
-        gone = 0
-        while kept.days > 0:
-            async with transaction(pool) as connection:
-                if kept.kind == "audit":
-                    await rows(connection, "SET LOCAL switchboard.retention = 'on'")
-                cursor = await connection.execute(STATEMENTS[kept.kind], {"days": kept.days, "batch": BATCH})
-                batch = len(await cursor.fetchall())
-            gone += batch
-            if not batch:
-                break
-        done.append(kept.model_copy(update={"gone": gone}))
-    if counts := {kept.kind: kept.gone for kept in done if kept.gone}:
+    return [
+        kept.model_copy(update={"gone": await _let_go(pool, operator, kept)}) if kept.days > 0 else kept
+        for kept in kinds(settings)
+    ]
+
+
+async def _let_go(pool: Pool, operator: Operator, kept: Kept) -> int:
+    """All of a kind that is past its time, each batch with its row of the log; returns how many went."""
+    gone = 0
+    while True:
         async with transaction(pool) as connection:
-            await audit(connection, operator, "retention", "database", None, counts)
-    return done
+            if kept.kind == "audit":
+                await rows(connection, "SET LOCAL switchboard.retention = 'on'")
+            cursor = await connection.execute(STATEMENTS[kept.kind], {"days": kept.days, "batch": BATCH})
+            batch = len(await cursor.fetchall())
+            if not batch:
+                return gone
+            await audit(connection, operator, "retention", "database", None, {kept.kind: batch})
+        gone += batch

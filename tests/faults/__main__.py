@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--logs", type=Path, help="copy the engines' logs to this folder")
     chosen = parser.parse_args()
     plan = replace(LONG if chosen.long else SHORT, seed=chosen.seed)
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # of course they lose their connections
     with CrashablePostgres() as postgres:
         gates = [] if chosen.no_gates else [run(gate(m, chosen.seed), postgres) for m in MUTATIONS.values()]
         report = run(plan, postgres)

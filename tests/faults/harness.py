@@ -34,8 +34,9 @@ from tests.faults.mutations import Mutation
 from tests.faults.traffic import People, Traffic, open_work, until_quiet
 from tests.support.crashable import CrashablePostgres
 
-LEASE_SECONDS = 2.0
 REST_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+"""Between two looks at the backlog and at what a mutation did."""
 QUIET_WINDOWS = ((0.0, 0.0), (0.05, 0.3))
 
 
@@ -45,6 +46,7 @@ class Plan:
 
     name: str
     engines: int = 8
+    lease_seconds: float = 2.0
     customers: int = 30
     per_second: float = 60.0
     kills: int = 0
@@ -102,7 +104,8 @@ class Run:
         self.plan = plan
         self._postgres = postgres
         self._rng = random.Random(plan.seed)
-        self._dsn = postgres.database("faults")
+        self._name = plan.name.replace(" ", "_")
+        self._dsn = postgres.database(self._name)
         self._llm = FarEnd(reply=lambda messages: f"The answer to: {last_user_text(messages)}")
         self._people = People(self._dsn, self._fork(), every_seconds=plan.takeover_every)
         self._channel = ChannelFarEnd(receipts_to=self._people.receipt, delivered_after=0.3, rng=self._fork())
@@ -123,16 +126,16 @@ class Run:
             "simulator_base_url": self._channel.base_url,
             "http_enabled": False,
             "poll_seconds": 0.5,
-            "lease_seconds": LEASE_SECONDS,
+            "lease_seconds": self.plan.lease_seconds,
             "turn_deadline_seconds": 4.0,
-            "send_timeout_seconds": LEASE_SECONDS / 2,
+            "send_timeout_seconds": self.plan.lease_seconds / 2,
             "retry_base_seconds": 0.1,
             "retry_cap_seconds": 0.5,
             "thread_replies_per_hour": 1_000_000,
             "log_level": "WARNING",
         }
         edits = self.plan.mutation.edits if self.plan.mutation else ()
-        return Orders(self._dsn, settings, self._postgres.folder / f"{self.plan.name}.log", edits=edits)
+        return Orders(self._dsn, settings, self._postgres.folder / f"{self._name}.log", edits=edits)
 
     def _build_injectors(self) -> list[Injector]:
         plan, fleet, rng = self.plan, self._fleet, self._fork()
@@ -140,7 +143,7 @@ class Run:
         def freeze() -> bool:
             if fleet.frozen >= plan.frozen_at_once:
                 return False
-            return fleet.freeze(rng, LEASE_SECONDS * rng.uniform(1.2, 1.8))
+            return fleet.freeze(rng, plan.lease_seconds * rng.uniform(1.2, 1.8))
 
         return [
             Injector(name, act, times=times, every=every, seed=rng.random())
@@ -184,7 +187,7 @@ class Run:
         if not report.caught:
             self._judge(report, checks.AT_REST)
         self._count(report)
-        self._postgres.drop("faults")
+        self._postgres.drop(self._name)
         report.seconds = time.monotonic() - began
         return report
 
@@ -196,7 +199,7 @@ class Run:
         until = time.monotonic() + self.plan.most_seconds
         try:
             while time.monotonic() < until and not all(injector.over for injector in self._injectors):
-                time.sleep(1.0)
+                time.sleep(LOOK_SECONDS)
                 self._traffic.backlog = open_work(self._dsn)
                 self._change_settings()
                 if self.plan.mutation and self._caught(self.plan.mutation, report):
@@ -260,7 +263,15 @@ def run(plan: Plan, postgres: CrashablePostgres) -> Report:
     return Run(plan, postgres).execute()
 
 
-SHORT = Plan("short", kills=60, freezes=10, terminations=15, crashes=1, terminate_every=1.2)
+SHORT = Plan(
+    "short",
+    kills=60,
+    kill_every=0.33,
+    freezes=10,
+    terminations=15,
+    terminate_every=1.2,
+    crashes=1,
+)
 LONG = Plan(
     "long",
     engines=10,
@@ -281,9 +292,17 @@ LONG = Plan(
 
 def gate(mutation: Mutation, seed: int = 0) -> Plan:
     """A run in which that mutation is likely to do harm: zombies with answers pending, or kills mid-send."""
-    plan = Plan(mutation.name, engines=3, customers=20, most_seconds=40, mutation=mutation, seed=seed)
+    plan = Plan(
+        mutation.name,
+        engines=3,
+        customers=20,
+        lease_seconds=1.0,
+        most_seconds=60,
+        mutation=mutation,
+        seed=seed,
+    )
     if mutation.name == "send marker off":
-        return replace(plan, kills=100, kill_every=0.4)
+        return replace(plan, kills=200, kill_every=0.3)
     return replace(
         plan, freezes=100, freeze_every=0.3, frozen_at_once=2, slowest_llm=1.2, takeover_every=1000.0
     )

@@ -1,0 +1,284 @@
+"""Faults 4, 6, 9 and 10: a console that is stopped, stalls or blocks beside its engine, and two of them at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from engine.demo.channel_far_end import ChannelFarEnd, Conduct
+from engine.demo.far_end import FarEnd
+from tests.faults import checks
+from tests.faults.checks import Evidence
+from tests.faults.journal import install
+from tests.support.consoles import as_url
+from tests.support.terminal import Terminal, assert_given_back
+
+LEASE_SECONDS = 2
+INSERT = (
+    "INSERT INTO et_messages (tenant_id, channel, direction, text_content, delivery_status, raw_payload)"
+    " VALUES (1, 'simulator', 'inbound', %s, 'received', jsonb_build_object('from', %s::text)) RETURNING id"
+)
+NAP_SECONDS = 3.0
+BLOCKING = """
+import console.app, time
+def nap(*_):
+    with open({naps!r}, "a", buffering=1) as naps:
+        naps.write("asleep\\n")
+        time.sleep({seconds})
+        naps.write("awake\\n")
+console.app.SwitchboardApp.act_help = nap
+"""
+
+
+class Desk:
+    """A database with a journal, far ends, and consoles with an engine in real terminals."""
+
+    def __init__(self, dsn: str, folder: Path, llm: FarEnd, channel: ChannelFarEnd) -> None:
+        self.dsn, self.llm, self.channel, self._folder = dsn, llm, channel, folder
+        self.rows: psycopg.Connection[DictRow] = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
+        self.rows.execute(
+            "INSERT INTO et_platform_settings (key, value) VALUES ('quiet_window', %s)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [Jsonb({"seconds": 0, "max_seconds": 0})],
+        )
+
+    def console(self, **more: Any) -> Terminal:
+        environment = {
+            "UNIAPI_BASE_URL": self.llm.uniapi_url,
+            "UNIAPI_API_KEY": "key-of-uniapi",
+            "SIMULATOR_BASE_URL": self.channel.base_url,
+            "SWITCHBOARD_LEASE_SECONDS": str(LEASE_SECONDS),
+            "SWITCHBOARD_SEND_TIMEOUT_SECONDS": "2",
+            "SWITCHBOARD_THREAD_REPLIES_PER_HOUR": "1000000",
+            "SWITCHBOARD_POLL_SECONDS": "0.5",
+        }
+        return Terminal(
+            as_url(self.dsn).get_secret_value(),
+            self._folder,
+            **{"engine": True, "environment": environment, **more},
+        )
+
+    def all(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        return self.rows.execute(query.encode(), values).fetchall()
+
+    def count(self, query: str, *values: Any) -> int:
+        return int(self.all(query, *values)[0]["n"])
+
+    def insert(self, sender: str, text: str = "Are you open?") -> int:
+        found = self.rows.execute(INSERT, [text, sender]).fetchone()
+        assert found is not None
+        return int(found["id"])
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            time.sleep(0.02)
+        return value
+
+    def until_engines(self, number: int) -> None:
+        query = "SELECT count(*) AS n FROM et_engines WHERE stopped_at IS NULL"
+        self.until(lambda: self.count(query) == number, f"{number} engines")
+
+    def until_rest(self) -> None:
+        query = """SELECT (SELECT count(*) FROM et_messages WHERE direction = 'inbound'
+                              AND delivery_status IN ('received', 'inbound_processing'))
+                        + (SELECT count(*) FROM et_outbound_queue
+                            WHERE status IN ('queued', 'processing', 'retry_scheduled')) AS n"""
+        self.until(lambda: not self.count(query), "all is at rest")
+
+    def waits(self, began: int) -> list[float]:
+        """Seconds from each message to its reply being sent, of messages after that id."""
+        found = self.all(
+            """SELECT extract(epoch FROM coalesce(r.sent_at, now()) - m.created_at)::float AS s
+                 FROM et_messages m LEFT JOIN et_messages r ON r.in_reply_to = m.id
+                WHERE m.direction = 'inbound' AND m.id > %s ORDER BY m.id""",
+            began,
+        )
+        return [row["s"] for row in found]
+
+    def trickle(
+        self, seconds: float, poured: Callable[[], object] = lambda: None, per_second: float = 20.0
+    ) -> list[float]:
+        """A customer after the other, evenly; how long each waited. `poured` is called after the last one."""
+        began = self.count("SELECT coalesce(max(id), 0) AS n FROM et_messages")
+        due = time.monotonic()
+        for number in range(int(seconds * per_second)):
+            self.insert(f"trickle {began} {number}")
+            due += 1 / per_second
+            time.sleep(max(0.0, due - time.monotonic()))
+        poured()
+        self.until_rest()
+        return self.waits(began)
+
+    def violations(self) -> dict[str, list[str]]:
+        evidence = Evidence(self.dsn, self.channel.arrivals())
+        return {name: found for name, found in checks.verdict(evidence).items() if found}
+
+
+@pytest.fixture
+def desk(dsn: str, tmp_path: Path) -> Iterator[Desk]:
+    install(dsn)
+    with FarEnd() as llm, ChannelFarEnd() as channel:
+        made = Desk(dsn, tmp_path, llm, channel)
+        try:
+            yield made
+        finally:
+            made.rows.close()
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[int(share * (len(values) - 1))]
+
+
+def tell(what: str, usual: list[float], faulty: list[float]) -> None:
+    told = [
+        f"{name}: {len(v)} answered, p50 {percentile(v, 0.5) * 1000:.0f} ms, p99 {percentile(v, 0.99) * 1000:.0f} ms"
+        for name, v in (("usual", usual), (what, faulty))
+    ]
+    sys.stdout.write("\n".join(told) + "\n")
+
+
+def assert_full_pace(what: str, usual: list[float], faulty: list[float]) -> None:
+    """Nobody waits for the screen: the slowest answers take hardly longer than they do otherwise."""
+    tell(what, usual, faulty)
+    assert percentile(faulty, 0.5) < 2 * percentile(usual, 0.5) + 0.05
+    assert max(faulty) < max(1.0, 2 * max(usual))
+
+
+def test_a_stopped_console_s_work_is_taken_over_and_it_wakes_to_no_harm(desk: Desk) -> None:
+    """Fault 4, Ctrl-Z: the engine in it is frozen beyond its lease, with answers in hand."""
+    desk.llm.uniapi.latency_seconds = 1.0
+    with desk.console() as first:
+        desk.until_engines(1)
+        first.await_text("Overview")
+        asked = [desk.insert(f"c{n}") for n in range(20)]
+        desk.until(lambda: desk.llm.uniapi.total >= 10, "it is at work")
+        first.send(signal.SIGTSTP)
+        stat = Path(f"/proc/{first.process.pid}/stat")
+        desk.until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it is stopped")
+        assert_given_back(first)  # the shell that comes back has its terminal
+        desk.llm.uniapi.latency_seconds = 0.05
+        with desk.console() as second:
+            desk.until_rest()
+            assert {
+                row["s"]
+                for row in desk.all("SELECT delivery_status AS s FROM et_messages WHERE id = ANY(%s)", asked)
+            } == {"inbound_ai_replied"}
+            painted = len(first.output)
+            first.send(signal.SIGCONT)
+            desk.until(lambda: b"\x1b[?1049h" in first.output[painted:], "it paints again")
+            late = [desk.insert(f"c{n}", "And now?") for n in range(20)]
+            desk.until_rest()
+            first.type("8")
+            first.await_text("Journal")
+            for screen in (first, second):
+                screen.type("q")
+                screen.await_text("Leave Switchboard?")
+                screen.type("y")
+                assert screen.wait(8) == 0
+                assert_given_back(screen)
+        assert desk.count("SELECT count(*) AS n FROM et_turns WHERE outcome = 'lost_claim'") >= 0
+    assert desk.count("SELECT count(*) AS n FROM et_messages WHERE in_reply_to = ANY(%s)", asked + late) == 40
+    assert desk.violations() == {}
+
+
+@pytest.mark.parametrize("seconds", [8.0, pytest.param(60.0, marks=pytest.mark.soak)])
+def test_a_stalled_terminal_does_not_slow_the_engine(desk: Desk, seconds: float) -> None:
+    """Fault 6: nobody reads what the console writes, while it has much to write."""
+    with desk.console() as screen:
+        desk.until_engines(1)
+        screen.await_text("Overview")
+        usual = desk.trickle(4.0)
+        screen.draining.clear()
+        for _ in range(60):  # more screens than the pty and the console's own queue hold
+            screen.type("31")
+        time.sleep(1.0)
+        written = len(screen.output)
+        stalled = desk.trickle(seconds)
+        assert len(screen.output) == written, "the terminal did stall"
+        screen.draining.set()
+        desk.until(lambda: len(screen.output) > written, "the console goes on")
+    assert_full_pace("terminal stalled", usual, stalled)
+    assert desk.violations() == {}
+
+
+def test_a_handler_that_blocks_does_not_slow_the_engine(desk: Desk, tmp_path: Path) -> None:
+    """Fault 9: a key of the console that takes three seconds of its loop, three times."""
+    naps = tmp_path / "naps"
+    naps.touch()
+
+    def still_asleep() -> None:
+        assert naps.read_text().splitlines()[-1] == "asleep"
+
+    with desk.console(before=BLOCKING.format(naps=str(naps), seconds=NAP_SECONDS)) as screen:
+        desk.until_engines(1)
+        screen.await_text("Overview")
+        usual = desk.trickle(4.0)
+        blocked = []
+        for lap in range(1, 4):
+            screen.type("?")
+            desk.until(lambda: naps.read_text().count("asleep") == lap, "it hangs")  # noqa: B023
+            blocked += desk.trickle(NAP_SECONDS - 1, still_asleep)
+            desk.until(lambda: naps.read_text().count("awake") == lap, "it goes on")  # noqa: B023
+        screen.type("3")
+        screen.await_text("following")
+    assert_full_pace("handler blocks", usual, blocked)
+    assert desk.violations() == {}
+
+
+def thread_name(number: int) -> str:
+    return f"customer {number}"
+
+
+def test_two_consoles_act_at_once(desk: Desk) -> None:
+    """Fault 10: two people, each with an engine, at the same conversations, failed messages and sends."""
+    rng = random.Random(10)
+    desk.channel.mix({Conduct.RESET: 0.1, Conduct.REJECT: 0.1})
+    desk.llm.uniapi.latency_seconds = 0.2
+    for number in range(4):
+        desk.insert(thread_name(number))
+    with desk.console() as first, desk.console() as second:
+        desk.until_engines(2)
+        for screen in (first, second):
+            screen.await_text("Overview")
+        desk.until_rest()
+        for lap in range(6):
+            for number in range(4):
+                desk.insert(thread_name(number), f"lap {lap}")
+            # The same keys in both at the same moment; a second pair only confirms what was asked.
+            area, keys = rng.choice(
+                [("2", "jt"), ("2", "kt"), ("2", "tT\r"), ("2", "jt"), ("4", "r"), ("4", "s"), ("3", "r")]
+            )
+            for screen in (first, second):
+                screen.type("\x1b" + area)
+            time.sleep(0.6)
+            for key in keys:
+                for screen in (first, second):
+                    screen.type(key)
+            time.sleep(0.4)
+            for screen in (first, second):
+                screen.type("y")
+            time.sleep(0.4)
+        for screen in (first, second):
+            assert screen.process.poll() is None
+        desk.channel.mix({})
+        desk.until_rest()
+        for screen in (first, second):
+            screen.type("\x1b\x1b")
+            screen.send(signal.SIGTERM)
+            assert screen.wait(8) == 128 + signal.SIGTERM
+    acts = desk.all("SELECT act, count(*) AS n FROM et_audit_log GROUP BY 1")
+    sys.stdout.write(f"{acts}\n")
+    assert desk.count("SELECT count(*) AS n FROM et_audit_log WHERE act = 'takeover'") >= 2
+    assert desk.violations() == {}
