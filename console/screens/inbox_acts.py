@@ -228,17 +228,11 @@ class InboxActs(InboxTalk):
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_take_over(self) -> None:
-        from console.screens.confirm import Confirm
-        from engine.operator.takeover import take_over
+        from console.screens.taking import take
 
         row = self.thread
         assert row is not None
-        if row.owner == "human" and row.operator not in (None, self.me):
-            question = f"Take it from {row.operator}?"
-            detail = "Somebody else answers this conversation, and is not told that you take it."
-            if not await self.app.push_screen_wait(Confirm(question, detail, yes="Take it")):
-                return
-        taken = await self.do(take_over(self._pool, self._operator, row.id))
+        taken = await take(self, row.id)
         if taken is not None:
             self.say(
                 told_takeover(taken, self.switchboard.clock.time(taken.auto_release_at)), title="Yours now"

@@ -111,10 +111,10 @@ class MessagesActs(FilteredScreen):
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_take_over(self) -> None:
         from console.jumping import open_thread
-        from engine.operator.takeover import take_over
+        from console.screens.taking import take
 
         thread_id = self.subject("message").thread_id
-        taken = await self.do(take_over(self._pool, self._operator, thread_id))
+        taken = await take(self, thread_id)
         if taken is None:
             return
         told = [f"Thread {thread_id} is yours"]

@@ -242,6 +242,8 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
     def _reset(self) -> None:
+        if self._transport.is_closing():  # the client was quicker
+            return
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()

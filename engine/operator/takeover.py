@@ -22,6 +22,16 @@ class NotOwned(Refused):
     """The act needs a thread that a person owns."""
 
 
+class Taken(Refused):
+    """Another person answers the thread."""
+
+    def __init__(self, thread_id: int, operator: str) -> None:
+        super().__init__(
+            f"{operator} answers thread {thread_id}.", "Agree to take it from them, or leave it."
+        )
+        self.operator = operator
+
+
 class Takeover(BaseModel):
     """What a takeover did."""
 
@@ -62,17 +72,20 @@ async def take_over(
     *,
     auto_release_minutes: float | None = AUTO_RELEASE_MINUTES,
     reason: str | None = None,
+    from_others: bool = True,
 ) -> Takeover:
     """Have a person answer the thread; after `auto_release_minutes` the AI does again (None: never).
 
-    On a thread that a person owns already, this operator replaces the other one and the timer starts anew.
-    Raises NotFound, BadInput, ReadOnly.
+    On a thread that a person owns already, this operator replaces the other one and the timer starts anew;
+    without `from_others` another person's raises Taken. Raises NotFound, BadInput, ReadOnly.
     """
     check_minutes(auto_release_minutes)
     for last in (False, False, True):
         try:
             async with acting(pool, operator) as connection:
                 thread = await lock_thread(connection, thread_id)
+                if not from_others:
+                    _check_nobody_else(thread, operator)
                 return await take(
                     connection, operator, thread, auto_release_minutes, "takeover.operator", reason
                 )
@@ -182,6 +195,11 @@ async def note_human_word(
         minutes,
         thread_id,
     )
+
+
+def _check_nobody_else(thread: Row, operator: Operator) -> None:
+    if thread["owner"] == "human" and thread["operator"] not in (None, operator.name):
+        raise Taken(thread["id"], thread["operator"])
 
 
 def check_minutes(minutes: float | None) -> None:

@@ -21,8 +21,11 @@ from console.screens.note import NoteDialog
 from console.widgets.composer import Composer
 from console.widgets.transcript import Transcript
 from engine.channels.whatsapp_cloud import WhatsAppCloudChannel
+from engine.database.connection import open_pool
 from engine.model import InboundStatus, OutboundStatus
 from engine.observe.threads import WINDOWED
+from engine.operator.audit import Operator
+from engine.operator.takeover import take_over
 from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
 from tests.support.consoles import make_app
@@ -336,6 +339,25 @@ async def test_a_colleague_is_not_pushed_aside_by_one_key(
         await seen.until(lambda: get(rows, "et_threads", threads["carla"])["operator"] == ME)
         await seen.press("escape", "t")
         await seen.hears("You answer it already")
+
+
+async def test_who_was_quicker_is_named_whatever_the_screen_shows(
+    dsn: str, rows: Connection, threads: dict[str, int]
+) -> None:
+    async with inbox(dsn) as seen:
+        await choose(seen, "Frida Sand")
+        async with open_pool(dsn, size=1) as pool:
+            # What is seen and pressed at once: the screen still says that the AI answers.
+            await take_over(pool, Operator("otto", "desk"), threads["frida"])
+        await seen.press("t")
+        await seen.sees("Take it from otto?")
+        assert get(rows, "et_threads", threads["frida"])["operator"] == "otto"
+        await seen.press("n")
+        assert get(rows, "et_threads", threads["frida"])["operator"] == "otto"
+        await seen.press("t")
+        await seen.sees("Take it from otto?")
+        await seen.press("y")
+        await seen.until(lambda: get(rows, "et_threads", threads["frida"])["operator"] == ME)
 
 
 async def test_a_closed_window_is_said_before_writing(dsn: str, rows: Connection, now: datetime) -> None:
