@@ -320,6 +320,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("usage.next_period", "right_square_bracket", "Period", "Today, 7 days or 30 days.", "usage"),
     Action("usage.last_period", "left_square_bracket", "Period back", "The period before.", "usage", footer=False,
            palette=False),
+    Action("usage.next_view", "v", "View", "All, or one in full: day, hour, model, provider, agent, tenant, task.",
+           "usage"),
+    Action("usage.last_view", "V", "View back", "The view before.", "usage", footer=False, palette=False),
     Action("usage.measure", "m", "Plot", "Plot cost, tokens or turns.", "usage"),
     Action("usage.export", "e", "Export", "Write the period's usage to a CSV file.", "usage", when=connected),
     # Schema

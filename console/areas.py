@@ -81,7 +81,7 @@ AREAS: tuple[Area, ...] = (
         "5",
         "Usage",
         "console.screens.usage:UsageScreen",
-        "Tokens and cost by hour, day, model, agent and tenant; budgets; how providers do.",
+        "Tokens and cost by day, hour, model, provider, agent, tenant and task; budgets; what providers have left.",
     ),
     Area(
         "schema",

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console import usage_words as words
 from console.command import Json, moment, settings_in_force, with_pool
 from console.plain import say
+from console.words import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from engine.observe.spending import Report, Used
+    from engine.observe.accounts import Account
+    from engine.observe.spending import Calls, Report, Used
 
 usages = typer.Typer(rich_markup_mode=None)
 
@@ -42,13 +45,20 @@ def usage(
         datetime | None, typer.Option(parser=moment, metavar="TIME", help="Before then; now by itself.")
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    detail: Annotated[
+        bool,
+        typer.Option(
+            "--detail",
+            help="With --csv: a row for each hour, tenant, agent, task and model, as the console exports.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Tell turns, tokens and cost, what is unpriced, and where the budgets are heading. Hours are whole, in UTC.
+    """Tell turns, tokens and cost, what is unpriced, where the budgets are heading, and how the providers do.
 
-    Example: switchboard usage --by model --since 7d
+    Hours are whole, in UTC. Example: switchboard usage --by model --since 7d
     """
-    from engine.observe.spending import report, report_csv
+    from engine.observe.spending import report, report_csv, usage_csv
     from engine.supervisor import Database
 
     settings = settings_in_force()
@@ -56,7 +66,16 @@ def usage(
     begin = since or datetime.now(UTC) - timedelta(days=30)
     if begin >= end:
         raise typer.BadParameter("--since must be before --until.")
+    if detail and not csv:
+        raise typer.BadParameter("--detail goes with --csv.")
     with Database.open(settings) as database:
+        if detail:
+            table = with_pool(
+                database.dsn,
+                lambda pool: usage_csv(pool, begin.replace(minute=0, second=0, microsecond=0), end),
+            )
+            typer.echo(table, nl=False)
+            return
         told = with_pool(
             database.dsn, lambda pool: report(pool, by.value, begin, end, settings.daily_budget_usd)
         )
@@ -84,6 +103,41 @@ def _lines(told: Report) -> Iterator[str]:
             f"budget of {_name(budget.name)}: {budget.spent_usd:.4f} USD today, {cap}; heading for "
             f"{outlook.forecast_usd:.4f} by the end of the day, {outlook.month_usd:.2f} by the end of the month"
         )
+    yield from _unpriced(told.unpriced)
+    calls = {made.provider: made for made in told.calls}
+    accounts = {account.provider: account for account in told.accounts}
+    for provider in dict.fromkeys([*calls, *accounts]):
+        yield _provider(provider, calls.get(provider), accounts.get(provider))
+
+
+def _unpriced(models: Sequence[Used]) -> Iterator[str]:
+    if not models:
+        return
+    named = ", ".join(f"{_name('/'.join(used.name.split(' ', 1)))} ({used.unpriced})" for used in models)
+    yield (
+        f"! {sum(used.unpriced for used in models)} turns have no price and are in no sum: {named}. Remedy: add to "
+        f"price_overrides of {words.PRICE_PLACE} (switchboard routing set) {words.PRICE_SHAPE}, in USD per million "
+        "tokens; it counts from the next turn on."
+    )
+
+
+def _provider(name: str, calls: Calls | None, account: Account | None) -> str:
+    parts = ["not called"]
+    if calls is not None:
+        failures = ", ".join(f"{failure} {number}" for failure, number in sorted(calls.failures.items()))
+        failed = f", {calls.calls - calls.answered} failed ({failures})" if failures else ""
+        answered = f"p50 {span(calls.p50_ms) or '–'}, p95 {span(calls.p95_ms) or '–'}"
+        parts = [f"{answered}, {calls.calls} calls in the newest turns{failed}"]
+    why = words.why_unknown(account)
+    if account is None or why is not None:
+        parts.append(f"balance unknown: {why}")
+    elif account.balance_usd is None:
+        parts.append(words.left(account))
+    else:
+        parts += [f"{words.left(account)}, {words.told_ago(account)}", words.pace(account)]
+    from engine.observe import one_line
+
+    return one_line(f"provider {name}: {'; '.join(parts)}", 400)
 
 
 def _line(used: Used) -> str:

@@ -556,3 +556,36 @@ def test_usage_is_added_up_by_what_is_asked_for(attached: Shell, rows: Connectio
     for by in ("day", "hour", "provider", "agent", "tenant"):
         assert attached("usage", "--by", by, "--since", "1d").returncode == 0
     assert attached("usage", "--since", "2026-03-02", "--until", "2026-03-01").returncode == 2
+    detail = list(csv.DictReader(io.StringIO(attached("usage", "--csv", "--detail").stdout)))
+    assert [(row["model"], row["turns"], row["cost_usd"]) for row in detail] == [
+        ("'=m2", "2", ""),
+        ("m1", "2", "0.500000"),
+    ]
+    assert attached("usage", "--detail").returncode == 2
+
+
+def test_usage_tells_what_has_no_price_and_how_long_the_providers_money_lasts(
+    attached: Shell, rows: Connection
+) -> None:
+    rows.execute(
+        """INSERT INTO et_usage_hourly (hour, tenant_id, agent_id, task, provider, model, turns, unpriced, cost_usd)
+           VALUES (date_trunc('hour', now()), 1, 1, 'conversation', 'zai', %s, 2, 2, 0)""",
+        ["odd\x1b[31m"],
+    )
+    rows.execute(
+        """INSERT INTO et_provider_balances (provider, hour, state, balance_usd, told_at)
+           SELECT 'uniapi', date_trunc('hour', now()) - h * interval '1 day', 'told', 40 + 10 * h,
+                  now() - h * interval '1 day' FROM generate_series(0, 2) h
+           UNION ALL SELECT 'zai', date_trunc('hour', now()), 'untold', NULL, NULL"""
+    )
+    lines = attached("usage").stdout.splitlines()
+    assert any(line.startswith("! 2 turns have no price") and "price_overrides" in line for line in lines)
+    assert "provider uniapi: not called; $40.00 left, told just now; $10.00 a day → 4 days" in lines
+    assert "provider zai: not called; balance unknown: the provider does not tell it" in lines
+    assert not any("\x1b" in line for line in lines)
+    told = json.loads(attached("usage", "--json").stdout)
+    assert [used["unpriced"] for used in told["unpriced"]] == [2]
+    assert [(account["state"], account["balance_usd"]) for account in told["accounts"]] == [
+        ("told", 40),
+        ("untold", None),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, ClassVar
@@ -12,8 +13,9 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 
-from console.actions import bindings
+from console.actions import BY_ID, bindings
 from console.screens import usage_panes as panes
+from console.screens import usage_plots as plots
 from console.screens.area import AreaScreen
 from console.widgets.lines import Line, Lines
 from console.words import MUTED
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from engine.observe.spending import Spending
 
 GAP = Line(Content(""))
+HEIGHTS = ((50, 12), (36, 8), (0, 5))
+"""Rows of a plot, by the rows of the terminal."""
+LEAST_WIDTH = 30
 
 
 class UsageScreen(AreaScreen):
@@ -36,7 +41,7 @@ class UsageScreen(AreaScreen):
     def __init__(self) -> None:
         super().__init__()
         self.view: Spending | None = None
-        self.period, self.measure = 0, panes.MEASURES[0]
+        self.period, self.measure, self.by = 0, plots.MEASURES[0], panes.VIEWS[0]
 
     def compose_area(self) -> ComposeResult:
         yield Lines(id="summary")
@@ -51,17 +56,19 @@ class UsageScreen(AreaScreen):
     async def load(self, pool: Pool) -> Spending:
         from engine.observe.spending import spending
 
+        if not self.switchboard.low_bandwidth:
+            await asyncio.to_thread(plots.load)
         settings = self.switchboard.session.settings
         cap = settings.daily_budget_usd if settings else None
-        return await spending(
-            pool, self.switchboard.clock.now(), panes.PERIODS[self.period][0], cap, self.view
-        )
+        days, by = panes.PERIODS[self.period][0], self.by if self.by != "all" else None
+        return await spending(pool, self.switchboard.clock.now(), days, cap, self.view, by)
 
     def show(self, view: Spending) -> None:
-        first, self.view = self.view is None, view
+        asked = self.by if self.by != "all" else None
+        if view.by != asked:
+            return  # of a view that was left meanwhile
+        self.view = view
         self._draw()
-        if first:  # a scroll bar may have come, and taken a column
-            self.call_after_refresh(self._draw)
 
     def on_resize(self) -> None:
         super().on_resize()
@@ -71,33 +78,45 @@ class UsageScreen(AreaScreen):
         view = self.view
         if view is None:
             return
-        from engine.observe.spending import TURNS
 
         left, right = self.query_one("#left", Lines), self.query_one("#right", Lines)
-        self.query_one("#summary", Lines).show(panes.summary(view, self.period, self.measure))
-        plots = self._plots(view, (left if self.has_class("-narrow") else right).size.width)
-        state = [*panes.budgets(view.outlooks, right.size.width), GAP, *panes.providers(view.calls, TURNS)]
+        summary = panes.summary(view, self.period, self.measure, self.by, self.size.width)
+        self.query_one("#summary", Lines).show(summary)
+        narrow = self.has_class("-narrow")
+        plotted = self._plots(view, (left if narrow else right).size.width)
         tables = panes.tables(view, left.size.width)
-        if self.has_class("-narrow"):
-            left.show([*plots, *tables])
-            right.show(state)
-        else:
-            left.show(tables)
-            right.show([*plots, *state])
+        state = self._state(view, right.size.width)
+        left.show([*plotted, *tables] if narrow else tables)
+        right.show([GAP, *state] if narrow else [*plotted, *state])
+
+    def _state(self, view: Spending, width: int) -> list[Line]:
+        """Budgets, what has no price, and how the providers do."""
+        from engine.observe.spending import TURNS
+
+        unpriced = panes.unpriced(view.unpriced, self.key_of(BY_ID["go.settings"]))
+        return [
+            *panes.budgets(view.outlooks, width),
+            GAP,
+            *unpriced,
+            *([GAP] if unpriced else []),
+            *panes.providers(view.calls, view.accounts, TURNS),
+        ]
 
     def _plots(self, view: Spending, width: int) -> list[Line]:
-        if self.switchboard.low_bandwidth:
+        if self.switchboard.low_bandwidth or width < LEAST_WIDTH:
             return []
-        high = 2 if self.has_class("-low") else 5
-        first, last = (
-            self.switchboard.clock.local(datetime.fromisoformat(view.hours[at].name)) for at in (0, -1)
-        )
-        by_hour = panes.plot(
-            "Hours", view.hours, (f"{first:%H}:00", f"{last:%H}:00"), self.measure, width, high
-        )
-        ends = view.days[0].name[5:], view.days[-1].name[5:]
-        by_day = panes.plot("Days", view.days, ends, self.measure, width, high)
-        return [*by_hour, GAP, *by_day, GAP]
+        high = next(rows for lines, rows in HEIGHTS if self.size.height >= lines)
+        if view.by is not None and view.by not in ("day", "hour"):
+            return [*plots.by_name(panes.TITLES[view.by], view.used, self.measure, width), GAP]
+        lines: list[Line] = []
+        if view.by != "day":
+            hours = [self.switchboard.clock.local(datetime.fromisoformat(hour.name)) for hour in view.hours]
+            labels = [f"{hour:%H}:00" for hour in hours]
+            lines += [*plots.over_time("Hours", view.hours, labels, self.measure, width, high), GAP]
+        if view.by != "hour":
+            days = [day.name[5:] for day in view.days]
+            lines += [*plots.over_time("Days", view.days, days, self.measure, width, high), GAP]
+        return lines
 
     # Acts
 
@@ -113,15 +132,26 @@ class UsageScreen(AreaScreen):
 
     @work(exclusive=True, exit_on_error=False, group="read")
     async def read_now(self) -> None:
-        """The other period, at once."""
+        """The other period or view, at once."""
         feed = self.switchboard.session.feed
         if feed is not None:
             self.show(await self.load(feed.pool))
 
+    def act_next_view(self) -> None:
+        self._choose_view(1)
+
+    def act_last_view(self) -> None:
+        self._choose_view(-1)
+
+    def _choose_view(self, step: int) -> None:
+        self.by = panes.VIEWS[(panes.VIEWS.index(self.by) + step) % len(panes.VIEWS)]
+        self.query_one("#page").scroll_home(animate=False)
+        self.read_now()
+
     def act_measure(self) -> None:
         """Plot something else."""
-        at = panes.MEASURES.index(self.measure)
-        self.measure = panes.MEASURES[(at + 1) % len(panes.MEASURES)]
+        at = plots.MEASURES.index(self.measure)
+        self.measure = plots.MEASURES[(at + 1) % len(plots.MEASURES)]
         self._draw()
 
     @work(exclusive=True, exit_on_error=False, group="export")

@@ -1,27 +1,37 @@
-"""What the Usage area says, as lines: figures, plots, budgets, providers."""
+"""What the Usage area says, as lines: figures, budgets, what has no price, providers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from console import usage_words as words
 from console.sanitise import cell
+from console.screens.usage_plots import MEASURES
 from console.widgets.lines import Line, fit, heading
-from console.words import BAD, BUSY, GOOD, KEY, MUTED, STRONG, WARN, count, gauge, short, span, usd
+from console.words import BAD, GOOD, KEY, MUTED, STRONG, WARN, count, gauge, short, span, usd
 
 if TYPE_CHECKING:
+    from engine.observe.accounts import Account
     from engine.observe.spending import Calls, Outlook, Spending, Used
 
 PERIODS = ((1, "today"), (7, "7 days"), (30, "30 days"))
-MEASURES = ("cost", "tokens", "turns")
-EIGHTHS = " ▁▂▃▄▅▆▇█"
-TITLES = {"model": "Models", "agent": "Agents", "tenant": "Tenants", "task": "Tasks"}
-MOST_ROWS = 12
+VIEWS = ("all", "day", "hour", "model", "provider", "agent", "tenant", "task")
+TITLES = {
+    "day": "Days",
+    "hour": "Hours",
+    "model": "Models",
+    "provider": "Providers",
+    "agent": "Agents",
+    "tenant": "Tenants",
+    "task": "Tasks",
+}
+MOST_ROWS, ALL_ROWS = 12, 200
 
 
-def summary(view: Spending, period: int, measure: str) -> list[Line]:
+def summary(view: Spending, period: int, measure: str, by: str, width: int) -> list[Line]:
     """The period's sum in a line, and what the keys change."""
     total = view.total
     first = Content.assemble(
@@ -34,57 +44,41 @@ def summary(view: Spending, period: int, measure: str) -> list[Line]:
         (f" · ! {count(total.unpriced)} unpriced", WARN) if total.unpriced else "",
         (" · days are UTC", MUTED),
     )
-    choices = Content(" ").join(
-        Content.styled(name, STRONG if at == period else MUTED) for at, (_, name) in enumerate(PERIODS)
+    views = VIEWS if width >= 110 else (by,)
+    second = Content.assemble(
+        ("[ ] ", KEY),
+        _choice([name for _, name in PERIODS], PERIODS[period][1]),
+        ("   v ", KEY),
+        _choice(views, by),
+        ("   m ", KEY),
+        _choice(MEASURES, measure),
     )
-    plots = Content(" ").join(Content.styled(name, STRONG if name == measure else MUTED) for name in MEASURES)
-    second = Content.assemble(("[ ] ", KEY), choices, ("   m ", KEY), plots)
     return [Line(first), Line(second)]
 
 
-def amount(used: Used, measure: str) -> float:
-    """What a plot shows of it."""
-    return {"cost": used.cost_usd, "tokens": float(used.tokens)}.get(measure, float(used.turns))
-
-
-def told(value: float, measure: str) -> str:
-    """A plot's value in words."""
-    return usd(value) if measure == "cost" else short(value)
-
-
-def plot(
-    title: str, used: Sequence[Used], ends: tuple[str, str], measure: str, width: int, height: int
-) -> list[Line]:
-    """Columns, `height` rows high; the last one is still growing."""
-    values = [amount(part, measure) for part in used]
-    top = max(values, default=0.0)
-    wide = 2 if width >= 2 * len(values) else 1
-    rows = [Line(Content.styled(row, BUSY)) for row in columns(values, height, wide)]
-    across = max(len(ends[0]) + len(ends[1]) + 1, len(values) * wide)
-    axis = f"{ends[0]}{ends[1]:>{across - len(ends[0])}}"
-    note = f"{measure} · highest {told(top, measure)} · now {told(values[-1] if values else 0, measure)}"
-    return [heading(title, note), *rows, Line(Content.styled(axis, MUTED))]
-
-
-def columns(values: Sequence[float], height: int, wide: int = 1) -> Iterator[str]:
-    """Bars from the top row down, in eighths of a row; anything above nothing shows."""
-    top = max(values, default=0.0)
-    eighths = [0 if v <= 0 else max(1, round(v / top * height * 8)) for v in values]
-    for row in reversed(range(height)):
-        bars = (EIGHTHS[min(8, max(0, high - row * 8))] for high in eighths)
-        yield "".join((bar * (wide - 1) + " " if wide > 1 else bar) for bar in bars)
+def _choice(names: Iterable[str], chosen: str) -> Content:
+    return Content(" ").join(Content.styled(name, STRONG if name == chosen else MUTED) for name in names)
 
 
 def tables(view: Spending, width: int) -> list[Line]:
-    """By model, agent, tenant and task."""
+    """What was asked for, in full; else by model, provider, agent, tenant and task."""
+    if view.by is not None:
+        return table(TITLES[view.by], _in_order(view), width, ALL_ROWS)
     lines: list[Line] = []
     for way, title in TITLES.items():
+        if way in ("day", "hour"):
+            continue
         lines += table(title, view.ways.get(way, ()), width)
         lines.append(Line(Content("")))
     return lines
 
 
-def table(title: str, rows: Sequence[Used], width: int) -> list[Line]:
+def _in_order(view: Spending) -> Sequence[Used]:
+    """The dearest first; days and hours the newest first."""
+    return view.used[::-1] if view.by in ("day", "hour") else view.used
+
+
+def table(title: str, rows: Sequence[Used], width: int, most: int = MOST_ROWS) -> list[Line]:
     """Names with turns, tokens, cost and how much of it is unpriced."""
     partly = any(0 < row.unpriced < row.turns for row in rows)
     name = max(10, width - (46 if partly else 32))
@@ -100,9 +94,9 @@ def table(title: str, rows: Sequence[Used], width: int) -> list[Line]:
     if not rows:
         lines.append(Line(Content.styled("nothing used", MUTED)))
     whole = sum(row.cost_usd for row in rows)
-    lines += [Line(_row(row, name, whole)) for row in rows[:MOST_ROWS]]
-    if len(rows) > MOST_ROWS:
-        lines.append(Line(Content.styled(f"… and {len(rows) - MOST_ROWS} more, in the export (e)", MUTED)))
+    lines += [Line(_row(row, name, whole)) for row in rows[:most]]
+    if len(rows) > most:
+        lines.append(Line(Content.styled(f"… and {len(rows) - most} more, in the export (e)", MUTED)))
     return lines
 
 
@@ -147,39 +141,83 @@ def _budget(outlook: Outlook, width: int) -> list[Line]:
         (f" {gauge(min(share, 1.0), 14)} ", style),
         f"{usd(budget.spent_usd)} of {usd(budget.cap_usd)}",
     )
-    words = f"{glyph} heading for {usd(outlook.forecast_usd)} by the end of the day"
+    forecast = f"{glyph} heading for {usd(outlook.forecast_usd)} by the end of the day"
     if share >= 1:
-        words = "✗ spent: its messages go to people until midnight UTC"
+        forecast = "✗ spent: its messages go to people until midnight UTC"
     return [
         Line(first),
-        Line(Content.assemble("  ", (words, MUTED if style == GOOD else style), (reserved, MUTED))),
+        Line(Content.assemble("  ", (forecast, MUTED if style == GOOD else style), (reserved, MUTED))),
         Line(
             Content.styled(f"    {usd(outlook.month_usd)} by the end of the month at this week's pace", MUTED)
         ),
     ]
 
 
-def providers(calls: Sequence[Calls], turns: int) -> list[Line]:
-    """How fast each provider answers, and why it did not."""
-    lines = [heading("Providers", f"calls of the newest {turns} turns")]
-    if not calls:
+def unpriced(models: Sequence[Used], settings_key: str) -> list[Line]:
+    """Models whose turns have no price, and where to put one; nothing when every turn has one."""
+    if not models:
+        return []
+    lines = [heading("Unpriced", f"{count(sum(used.unpriced for used in models))} turns, in no sum above")]
+    for used in models[:MOST_ROWS]:
+        name = cell("/".join(used.name.split(" ", 1)), limit=80)
+        lines.append(Line(Content.assemble(("! ", WARN), name, (f" · {count(used.unpriced)} turns", MUTED))))
+    if len(models) > MOST_ROWS:
+        lines.append(Line(Content.styled(f"… and {len(models) - MOST_ROWS} more models", MUTED)))
+    remedy = (
+        f"→ Settings ({settings_key}), {words.PRICE_PLACE}: add to price_overrides",
+        f"  {words.PRICE_SHAPE}",
+        "  in USD per million tokens; it counts from the next turn on",
+    )
+    return lines + [Line(Content.styled(line, MUTED)) for line in remedy]
+
+
+def providers(calls: Sequence[Calls], accounts: Sequence[Account], turns: int) -> list[Line]:
+    """How fast each provider answers, why it did not, and for how long its money lasts."""
+    lines = [heading("Latency, failures, balance", f"calls of the newest {turns} turns")]
+    found = {made.provider: made for made in calls}
+    held = {account.provider: account for account in accounts}
+    if not found and not held:
         lines.append(Line(Content.styled("none called yet", MUTED)))
-    for found in calls:
-        failed = found.calls - found.answered
-        skipped = f" · {count(found.skipped)} skipped" if found.skipped else ""
-        lines.append(
-            Line(
-                Content.assemble(
-                    fit(cell(found.provider, limit=40), 10),
-                    (f"p50 {span(found.p50_ms) or '–'} · p95 {span(found.p95_ms) or '–'}", ""),
-                    (f" · {count(found.calls)} calls{skipped}", MUTED),
-                )
+    for name in dict.fromkeys([*found, *held]):
+        lines += _calls(name, found.get(name))
+        lines.append(_account(held.get(name)))
+    return lines
+
+
+def _calls(name: str, made: Calls | None) -> list[Line]:
+    title = fit(cell(name, limit=40), 10)
+    if made is None:
+        return [Line(Content.assemble(title, ("not called", MUTED)))]
+    skipped = f" · {count(made.skipped)} skipped" if made.skipped else ""
+    lines = [
+        Line(
+            Content.assemble(
+                title,
+                f"p50 {span(made.p50_ms) or '–'} · p95 {span(made.p95_ms) or '–'}",
+                (f" · {count(made.calls)} calls{skipped}", MUTED),
             )
         )
-        if failed:
-            classes = sorted(found.failures.items(), key=lambda item: -item[1])
-            words = " · ".join(f"{name} {number}" for name, number in classes)
-            lines.append(
-                Line(Content.assemble(("  ✗ ", BAD), f"{count(failed)} failed: ", cell(words, MUTED)))
-            )
+    ]
+    if failed := made.calls - made.answered:
+        classes = sorted(made.failures.items(), key=lambda item: -item[1])
+        named = " · ".join(f"{failure} {number}" for failure, number in classes)
+        lines.append(Line(Content.assemble(("  ✗ ", BAD), f"{count(failed)} failed: ", cell(named, MUTED))))
     return lines
+
+
+def _account(account: Account | None) -> Line:
+    """What is left, since when that is known, how fast it goes and how long it lasts; or why that is not known."""
+    why = words.why_unknown(account)
+    if account is None or why is not None:
+        return Line(Content.assemble(("  ? balance unknown: ", MUTED), cell(why, MUTED, limit=160)))
+    if account.balance_usd is None:
+        return Line(Content.assemble(("  ✓ ", GOOD), words.left(account)))
+    glyph, style = {"good": ("✓", GOOD), "warn": ("!", WARN), "bad": ("✗", BAD)}[words.verdict(account)]
+    return Line(
+        Content.assemble(
+            (f"  {glyph} ", style),
+            (words.left(account), "" if style == GOOD else style),
+            (f", {words.told_ago(account)}", WARN if words.is_old(account) else MUTED),
+            (f" · {words.pace(account)}", MUTED),
+        )
+    )

@@ -28,7 +28,7 @@ class Account:
     """The newest that was told; None: never, or without a limit."""
     told_at: datetime | None
     age_seconds: float | None
-    """Of the balance."""
+    """Of the balance, when it was looked up."""
     burn_usd: float | None
     """USD a day in the last 7 days; None when nothing is known of them."""
     burn_from: Literal["balance", "usage"] | None
@@ -42,12 +42,14 @@ class Account:
         return max(0.0, self.balance_usd) / self.burn_usd
 
 
-async def accounts(connection: Connection) -> tuple[Account, ...]:
-    """Of every provider that was asked, by name."""
-    return tuple(_account(row) for row in await fetch(connection, "provider_balances"))
+async def accounts(connection: Connection, now: datetime) -> tuple[Account, ...]:
+    """Of every provider that was asked, by name. `now` is the database's moment."""
+    return tuple(_account(row, now) for row in await fetch(connection, "provider_balances", now))
 
 
-def _account(row: Row) -> Account:
+def _account(row: Row, now: datetime) -> Account:
+    told_at = row["told_at"]
+    row["age_seconds"] = max(0.0, (now - told_at).total_seconds()) if told_at else None
     lost, lost_days = row.pop("lost_usd"), row.pop("lost_days")
     used, used_days = row.pop("used_usd"), row.pop("used_days")
     if lost and lost_days >= LEAST_DAYS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 from engine.database.connection import Connection, Pool, Row, fetch
+from engine.observe.accounts import Account, accounts
 from engine.observe.usage import Budget
 from engine.text import csv_cell
 
@@ -16,7 +17,7 @@ TURNS = 300
 """The newest turns that latencies and failures are told of."""
 HOURS, DAYS = 24, 30
 REPORTED = ("day", "hour", "model", "provider", "agent", "tenant", "task")
-WAYS = ("model", "agent", "tenant", "task")
+WAYS = ("model", "provider", "agent", "tenant", "task")
 COLUMNS = (
     "hour",
     "tenant_id",
@@ -94,11 +95,21 @@ class Spending:
     """The last `DAYS` by UTC, today last."""
     outlooks: tuple[Outlook, ...]
     calls: tuple[Calls, ...]
+    accounts: tuple[Account, ...] = ()
+    by: str | None = None
+    """One of `REPORTED`, when that was asked for."""
+    used: tuple[Used, ...] = ()
+    """Since then by `by`, all of it: the dearest first; days and hours in their order."""
 
     @property
     def total(self) -> Used:
         """Of the period."""
         return added("total", self.ways.get("model", ()))
+
+    @property
+    def unpriced(self) -> tuple[Used, ...]:
+        """The models of the period with turns whose price is not known, those with the most first."""
+        return without_price(self.ways.get("model", ()))
 
 
 def added(name: str, parts: tuple[Used, ...]) -> Used:
@@ -113,28 +124,46 @@ def added(name: str, parts: tuple[Used, ...]) -> Used:
     )
 
 
+def without_price(models: Iterable[Used]) -> tuple[Used, ...]:
+    """Those with unpriced turns, the most first."""
+    return tuple(sorted((used for used in models if used.unpriced), key=lambda used: -used.unpriced))
+
+
 async def spending(
     pool: Pool,
     now: datetime,
     days: int = 1,
     engine_cap_usd: float | None = None,
     earlier: Spending | None = None,
+    by: str | None = None,
 ) -> Spending:
-    """The last `days` UTC days, today being one of them. `now` is the database's moment.
+    """The last `days` UTC days, today being one of them; `by` one of `REPORTED`, in full. `now` is the database's.
 
     `earlier`, an answer of before, saves adding up days that are over.
     """
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    since = midnight - timedelta(days=days - 1)
+    since, until = midnight - timedelta(days=days - 1), midnight + timedelta(days=1)
     async with pool.connection() as connection:
         return Spending(
             since,
-            await _by(connection, since, midnight + timedelta(days=1)),
+            await _by(connection, since, until),
             await _hours(connection, now),
             await _days(connection, midnight, earlier.days if earlier else ()),
             await _outlooks(connection, now - midnight, engine_cap_usd),
-            tuple(Calls(**row) for row in await fetch(connection, "provider_calls", TURNS)),
+            await _calls(connection),
+            await accounts(connection, now),
+            by,
+            await _used(connection, since, until, by) if by else (),
         )
+
+
+async def _used(connection: Connection, since: datetime, until: datetime, by: str) -> tuple[Used, ...]:
+    assert by in REPORTED
+    return tuple(Used(**row) for row in await fetch(connection, "usage_report", since, until, by))
+
+
+async def _calls(connection: Connection) -> tuple[Calls, ...]:
+    return tuple(Calls(**row) for row in await fetch(connection, "provider_calls", TURNS))
 
 
 async def _days(connection: Connection, midnight: datetime, known: tuple[Used, ...]) -> tuple[Used, ...]:
@@ -194,6 +223,11 @@ class Report:
     """The dearest first; days and hours in their order."""
     outlooks: tuple[Outlook, ...]
     """Of today and this month, whatever the period is."""
+    unpriced: tuple[Used, ...] = ()
+    """The models of the period with turns whose price is not known."""
+    calls: tuple[Calls, ...] = ()
+    """Of the newest turns, whatever the period is."""
+    accounts: tuple[Account, ...] = ()
 
     @property
     def total(self) -> Used:
@@ -204,12 +238,21 @@ async def report(
     pool: Pool, by: str, since: datetime, until: datetime, engine_cap_usd: float | None = None
 ) -> Report:
     """What was used from `since` (its whole hour) until `until`, by one of REPORTED."""
-    assert by in REPORTED
     async with pool.connection() as connection:
-        used = tuple(Used(**row) for row in await fetch(connection, "usage_report", since, until, by))
+        used = await _used(connection, since, until, by)
+        models = used if by == "model" else await _used(connection, since, until, "model")
         now: datetime = (await (await connection.execute("SELECT now() AS now")).fetchall())[0]["now"]
         midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return Report(by, since, until, used, await _outlooks(connection, now - midnight, engine_cap_usd))
+        return Report(
+            by,
+            since,
+            until,
+            used,
+            await _outlooks(connection, now - midnight, engine_cap_usd),
+            without_price(models),
+            await _calls(connection),
+            await accounts(connection, now),
+        )
 
 
 def report_csv(told: Report) -> str:

@@ -1,4 +1,4 @@
--- Each provider's account: the newest answer, the newest balance, and what it lost in the last seven days.
+-- Each provider's account: the newest answer, the newest balance, and what it lost in the seven days before $1.
 -- What was put on it in that time is left out: only what went is added up.
 WITH answers AS (
     SELECT provider, hour, asked_at, state, problem, balance_usd, told_at,
@@ -9,7 +9,7 @@ WITH answers AS (
 told AS (
     SELECT provider, told_at, balance_usd,
            lag(balance_usd) OVER (PARTITION BY provider ORDER BY hour) - balance_usd AS lost
-      FROM answers WHERE told_at > now() - interval '7 days'
+      FROM answers WHERE told_at > $1::timestamptz - interval '7 days'
 ),
 pace AS (
     SELECT provider, coalesce(sum(greatest(lost, 0)), 0)::float AS lost_usd,
@@ -17,15 +17,14 @@ pace AS (
       FROM told WHERE balance_usd IS NOT NULL GROUP BY provider
 ),
 used AS (
-    SELECT provider, sum(cost_usd)::float AS used_usd, extract(epoch FROM now() - min(hour))::float / 86400 AS used_days
-      FROM et_usage_hourly WHERE hour > now() - interval '7 days' GROUP BY provider
+    SELECT provider, sum(cost_usd)::float AS used_usd, extract(epoch FROM $1::timestamptz - min(hour))::float / 86400 AS used_days
+      FROM et_usage_hourly WHERE hour > $1::timestamptz - interval '7 days' GROUP BY provider
 ),
 newest AS (
     SELECT DISTINCT ON (provider) provider, balance_usd, told_at
       FROM answers WHERE told_at IS NOT NULL ORDER BY provider, hour DESC
 )
 SELECT a.provider, a.state, a.problem, a.asked_at, n.balance_usd::float AS balance_usd, n.told_at,
-       extract(epoch FROM now() - n.told_at)::float AS age_seconds,
        p.lost_usd, p.lost_days, u.used_usd, u.used_days
   FROM answers a
   LEFT JOIN newest n USING (provider)

@@ -224,6 +224,8 @@ def looks(size: int) -> list[Look]:
         Look("outbound", lambda p, c: outbound.outbound(p, outbound.SendSearch())),
         Look("outbound, sent", lambda p, c: outbound.outbound(p, outbound.SendSearch(groups=("sent",)))),
         Look("usage of 30 days", lambda p, c: spending(p, last_day, 30), even=False),
+        Look("usage of 30 days by hour", lambda p, c: spending(p, last_day, 30, by="hour"), even=False),
+        Look("usage of 30 days by agent", lambda p, c: spending(p, last_day, 30, by="agent"), even=False),
         Look("usage of today", lambda p, c: spending(p, last_day, 1), even=False),
         Look("journal", open_journal),
     ]

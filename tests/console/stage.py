@@ -68,6 +68,7 @@ async def stage(
     size: tuple[int, int] = (140, 40),
     *,
     read_only: bool = False,
+    low_bandwidth: bool = False,
     settings: Settings | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Stage]:
@@ -75,7 +76,7 @@ async def stage(
     chosen = settings or load_settings(http_enabled=False)
     chosen = chosen.model_copy(update={"database_url": SecretStr(dsn)})
     session = Session(lambda: chosen, with_engine=False, read_only=read_only)
-    app = SwitchboardApp(session, clock=clock)
+    app = SwitchboardApp(session, clock=clock, low_bandwidth=low_bandwidth)
     async with app.run_test(size=size, notifications=True) as pilot:
         seen = Stage(app, pilot)
         await seen.until(lambda: app.status.health is not None, "health")

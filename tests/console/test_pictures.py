@@ -31,6 +31,8 @@ USED = (
     (30, "gemini-3-flash-preview", 80, 0),
 )
 """Hours ago, model, turns, those without a price."""
+CALLED = (*[("uniapi", None)] * 12, ("uniapi", "rate"), ("uniapi", "transient"), *[("zai", None)] * 2)
+"""Calls in turns: the provider, and why it failed."""
 FILES = "0123456789abcdef"
 
 
@@ -55,6 +57,29 @@ def plant(dsn: str) -> None:
                 [FROZEN - timedelta(hours=hours), model, turns, unpriced, turns * 900, turns * 60,
                  0 if unpriced else turns * 0.004],
             )  # fmt: skip
+        for number, (provider, failure) in enumerate(CALLED):
+            attempt = {
+                "provider": provider,
+                "ok": failure is None,
+                "failure": failure,
+                "latency_ms": 400 + 90 * number,
+            }
+            db.execute(
+                "INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, attempts, started_at)"
+                " VALUES (1, 1, %s, 'replied', %s, %s)",
+                [number, Jsonb([attempt]), FROZEN],
+            )
+        for days, usd in ((3, 30.0), (1, 24.5), (0, 21.6)):
+            told = FROZEN - timedelta(days=days, minutes=4)
+            db.execute(
+                "INSERT INTO et_provider_balances (provider, hour, asked_at, state, balance_usd, told_at)"
+                " VALUES ('uniapi', date_trunc('hour', %s::timestamptz), %s, 'told', %s, %s)",
+                [told, told, usd, told],
+            )
+        db.execute(
+            "INSERT INTO et_provider_balances (provider, hour, asked_at, state) VALUES ('zai', %s, %s, 'untold')",
+            [FROZEN, FROZEN],
+        )
         db.execute("TRUNCATE et_schema_runs RESTART IDENTITY")
         for number, (ok, actor) in enumerate(((True, "start-up"), (False, "anna"), (True, "anna"))):
             begun = FROZEN - timedelta(minutes=30 - 10 * number)
@@ -78,6 +103,16 @@ def test_picture_of_usage(dsn: str, tmp_path: Path, size: tuple[int, int], snap_
     plant(dsn)
     app = make_app(dsn, tmp_path, frozen=True)
     assert snap_compare(app, terminal_size=size, run_before=after("5", until="unpriced"))
+
+
+@SIZES
+def test_picture_of_usage_by_model(
+    dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any
+) -> None:
+    plant(dsn)
+    app = make_app(dsn, tmp_path, frozen=True)
+    keys = ("5", "right_square_bracket", "v", "v", "v")
+    assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="Models  cost"))
 
 
 @SIZES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
+from rich.cells import cell_len
 
+from console.screens import usage_plots as plots
 from console.screens.usage import UsageScreen
-from console.screens.usage_panes import columns
+from console.widgets.lines import Line
 from engine.database.connection import Connection, fetch, open_pool, statement
-from engine.observe.spending import Spending, spending, usage_csv
+from engine.observe.spending import Spending, Used, spending, usage_csv
 from tests.console.stage import stage
 
 SUMS = """SELECT coalesce(sum(turns), 0)::int AS turns, coalesce(sum(unpriced), 0)::int AS unpriced,
@@ -72,7 +76,7 @@ async def test_every_way_adds_up_to_the_same_sums(dsn: str, db: Connection) -> N
                     sum(u.completion_tokens for u in used))  # fmt: skip
             assert sums == (true["turns"], true["unpriced"], true["prompt"], true["completion"]), (days, way)
             assert sum(u.cost_usd for u in used) == pytest.approx(true["cost"]), (days, way)
-        assert set(found.ways) == {"model", "agent", "tenant", "task"}
+        assert set(found.ways) == {"model", "provider", "agent", "tenant", "task"}
     by_day = {day.name: day.turns for day in found.days if day.turns}
     assert len(by_day) == 5
     assert f"{tonight - timedelta(days=30):%Y-%m-%d}" not in by_day
@@ -225,6 +229,142 @@ async def test_the_export_is_the_period_in_full_and_holds_no_formula(
         assert delivered == [text]
 
 
+async def balance(db: Connection, provider: str, state: str, usd: float | None, **more: Any) -> None:
+    row = {
+        "provider": provider,
+        "state": state,
+        "balance_usd": usd,
+        "hour": datetime.now(UTC).replace(minute=0),
+    }
+    row |= {"told_at": None if state == "untold" else datetime.now(UTC)} | more
+    marks = ", ".join(["%s"] * len(row))
+    await db.execute(
+        f"INSERT INTO et_provider_balances ({', '.join(row)}) VALUES ({marks})".encode(), [*row.values()]
+    )
+
+
+async def test_each_breakdown_has_its_view_and_every_view_its_plot(dsn: str, db: Connection) -> None:
+    await db.execute("UPDATE et_tenants SET name = 'Harbour'")
+    await use(db, midnight(), turns=40)
+    await use(db, midnight() - timedelta(days=2), "glm-4.7", turns=60, provider="zai", task="summary")
+    async with stage(dsn) as seen:
+        await seen.press("5", "right_square_bracket")
+        await seen.sees("7 days  $1.00", "Hours  cost", "Days  cost · highest $0.6000")
+        for words in (
+            (f"{midnight() - timedelta(days=2):%Y-%m-%d}", "Days  cost"),
+            (f"{midnight():%Y-%m-%d} 00:00", "Hours  cost"),
+            ("zai glm-4.7", "Models  cost"),
+            ("uniapi  ", "Providers  cost"),
+            ("#1", "Agents  cost"),
+            ("Harbour #1", "Tenants  cost"),
+            ("summary", "Tasks  cost"),
+        ):
+            await seen.press("v")
+            await seen.sees(*words)
+        assert "█" in seen.text
+        await seen.press("m")
+        await seen.sees("Tasks  tokens", "63k")
+        await seen.press("v")
+        await seen.sees("Models", "Tenants", "Hours  tokens")
+        await seen.press("V")
+        await seen.sees("Tasks  tokens")
+
+
+async def test_low_bandwidth_draws_no_plot_and_loads_no_library(
+    dsn: str, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("loaded")
+
+    await use(db, midnight(), turns=40)
+    for name in ("load", "over_time", "by_name"):
+        monkeypatch.setattr(f"console.screens.usage_plots.{name}", never)
+    async with stage(dsn, low_bandwidth=True) as seen:
+        await seen.press("5")
+        await seen.sees("Today  $0.4000", "Budgets")
+        await seen.press("v")
+        await seen.sees("Days   ")
+        assert "highest" not in seen.text
+
+
+def test_the_plots_library_is_not_loaded_at_start_up() -> None:
+    code = "import sys, console.app, console.screens.usage; print('plotext' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+async def test_what_has_no_price_is_named_with_its_remedy(dsn: str, db: Connection) -> None:
+    await use(db, midnight(), "mystery-1", turns=3, unpriced=3, cost_usd=0)
+    await use(db, midnight(), "\x1b[31m[b]odd[/b]", turns=9, unpriced=8, cost_usd=1)
+    async with stage(dsn, (140, 50)) as seen:
+        await seen.press("5")
+        await seen.sees("Unpriced  11 turns", "uniapi/mystery-1 · 3 turns", "[b]odd[/b] · 8 turns",
+                        "Settings (7), llm_routing_config: add to price_overrides", '"input_per_m"')  # fmt: skip
+        assert "\x1b" not in seen.text
+        await db.execute("UPDATE et_usage_hourly SET unpriced = 0")
+        await seen.until(lambda: "Unpriced" not in seen.text)
+
+
+async def test_balances_are_told_with_age_pace_and_days_left(dsn: str, db: Connection) -> None:
+    now = datetime.now(UTC)
+    await balance(db, "uniapi", "told", 30, hour=now - timedelta(days=2), told_at=now - timedelta(days=2))
+    await balance(db, "uniapi", "told", 10)
+    await balance(db, "zai", "untold", None)
+    async with stage(dsn) as seen:
+        await seen.press("5")
+        await seen.sees("✗ $10.00 left, told just now · $10.00 a day → 24 hours",
+                        "? balance unknown: the provider does not tell it")  # fmt: skip
+        await db.execute(
+            "UPDATE et_provider_balances SET balance_usd = 80 - balance_usd WHERE provider = 'uniapi'"
+        )
+        await seen.sees("✓ $70.00 left")
+        await db.execute(
+            "UPDATE et_provider_balances SET state = 'failed', problem = E'auth: \x1b[31mno',"
+            " told_at = told_at - interval '2 hours'"
+        )
+        await seen.sees("! $70.00 left, told 2h 00m ago, asking failed since", "asking failed: auth: ")
+        assert "\x1b" not in seen.text
+        await db.execute("UPDATE et_provider_balances SET state = 'unlimited', balance_usd = NULL")
+        await seen.sees("✓ no limit on the account")
+
+
+async def test_hostile_names_do_no_harm_to_a_plot(dsn: str, db: Connection) -> None:
+    for number, name in enumerate(
+        ("\x1b[2J\x1b[31mred", "[b]x[/b]\n\tnext", "日本語🧑‍🍳" * 9, "\u202ereversed")
+    ):
+        await use(db, midnight(), name, turns=10 + number)
+    async with stage(dsn, (80, 24)) as seen:
+        await seen.press("5", "v", "v", "v")
+        await seen.sees("Models  cost", "[b]x[/b]")
+        assert not {"\x1b", "\u202e"} & set(seen.text)
+        bars = [line for line in seen.text.splitlines() if "█" in line]
+        assert len(bars) == 4
+        starts = {cell_len(line[: line.index("█")]) for line in bars}
+        assert len(starts) == 1, "the bars begin in one column"
+
+
+def plain(lines: list[Line]) -> list[str]:
+    return [line.content.plain for line in lines]
+
+
+def test_a_plot_shows_anything_above_nothing_and_never_more_than_fits() -> None:
+    used = [Used(str(n), turns=1, cost_usd=cost) for n, cost in enumerate((0, 0.001, 5, 10))]
+    head, *rows = plain(plots.over_time("Hours", used, ["a", "b", "c", "d"], "cost", 60, 8))
+    assert head == "Hours  cost · highest $10.00 · now $10.00"
+    assert len(rows) == 8
+    assert max(map(len, rows)) <= 60
+    bottom = rows[5].partition("┤")[2]
+    assert len(re.findall("[\u2580-\u259f]+", bottom)) == 3, "three columns, and the smallest is there"
+    assert rows[0].startswith(" $10.00┤")
+    assert rows[-1].split() == ["a", "b", "c", "d"]
+    many = [Used(str(n), cost_usd=n) for n in range(720)]
+    assert "719.00" in plain(plots.over_time("Hours", many, [u.name for u in many], "cost", 40, 5))[1]
+    assert plain(plots.over_time("Hours", used[:1], ["a"], "cost", 40, 5))[1] == "nothing used in this time"
+    bars = plain(plots.by_name("Models", used, "cost", 60))[1:]
+    assert [line.count("█") for line in bars][0::3] == [max(line.count("█") for line in bars), 0]
+    assert [line.split()[0] for line in bars] == ["3", "2", "1", "0"]
+
+
 async def test_nothing_used_yet_is_said(dsn: str) -> None:
     async with stage(dsn, (80, 24), read_only=True) as seen:
         await seen.press("5")
@@ -254,6 +394,8 @@ async def test_no_read_grows_with_history(dsn: str, db: Connection) -> None:
         "usage_export": [tonight, tonight + timedelta(days=1)],
         "spending_pace": [],
         "provider_calls": [300],
+        "provider_balances": [tonight],
+        "usage_report": [tonight, tonight + timedelta(days=1), "hour"],
     }
     history = {"et_turns"}
     for moment in ("not analysed", "analysed"):
@@ -269,13 +411,12 @@ async def test_no_read_grows_with_history(dsn: str, db: Connection) -> None:
 async def explained(db: Connection, name: str, params: list[Any]) -> list[dict[str, Any]]:
     sql = statement(name).decode()
     for number, value in enumerate(params, 1):
-        shown = f"'{value.isoformat()}'::timestamptz" if isinstance(value, datetime) else str(value)
+        shown = (
+            f"'{value.isoformat()}'::timestamptz"
+            if isinstance(value, datetime)
+            else f"'{value}'"
+            if isinstance(value, str)
+            else str(value)
+        )
         sql = sql.replace(f"${number}", shown)
     return await (await db.execute(f"EXPLAIN {sql}".encode())).fetchall()
-
-
-def test_columns_grow_in_eighths_and_anything_shows() -> None:
-    assert list(columns([0, 1, 8, 16], 2)) == ["   █", " ▁██"]
-    assert list(columns([0.001, 1000], 1)) == ["▁█"]
-    assert list(columns([], 2)) == ["", ""]
-    assert list(columns([4, 8], 1, 2)) == ["▄ █ "]

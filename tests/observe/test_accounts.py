@@ -42,7 +42,7 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
 
 
 async def told(db: Connection) -> dict[str, Account]:
-    return {account.provider: account for account in await accounts(db)}
+    return {account.provider: account for account in await accounts(db, datetime.now(UTC))}
 
 
 async def reading(db: Connection, hours_ago: float, usd: float) -> None:
@@ -97,7 +97,7 @@ async def test_a_question_that_fails_leaves_the_balance_of_before_with_its_age(
     await watch.look()
     far.uniapi.mode = "500"
     await watch.look()
-    (account, _) = await accounts(db)
+    (account, _) = await accounts(db, datetime.now(UTC))
     assert (account.state, account.balance_usd) == ("failed", 12.34)
     assert account.problem is not None
     assert account.problem.startswith("transient: ")
