@@ -57,6 +57,26 @@ class SettingsActs(SettingsBase):
             self.say(f"{words.title}: {read_out(key, stored)}")
 
     async def _edit_routing(self) -> None:
+        """By task in fields; what engines refuse can only be mended as text."""
+        from console.screens.routing_menu import RoutingMenu
+        from engine.operator.audit import BadInput
+        from engine.operator.configuration import set_setting
+
+        assert self.view is not None
+        try:
+            form = RoutingMenu("Routing", self.view.settings[ROUTING].value)
+        except BadInput:
+            await self._edit_routing_text()
+            return
+        change = await self.app.push_screen_wait(form)
+        if change is not None:
+            await self.do(set_setting(*self._hands(), ROUTING, change.value, note=change.note))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_json(self) -> None:
+        await self._edit_routing_text()
+
+    async def _edit_routing_text(self) -> None:
         from console.screens.routing import RoutingEditor
         from engine.operator.configuration import set_setting
         from engine.operator.in_words import routing_text, routing_words
@@ -111,6 +131,28 @@ class SettingsActs(SettingsBase):
         if edited is not None:
             policy = parse_policy(edited.text)
             made = await self.do(new_agent_version(*self._hands(), agent_id, policy=policy, note=edited.note))
+            if made is not None:
+                self.say(f"Version {made} is in force.")
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_routing(self) -> None:
+        """A new version of the agent with routes of its own, or with the platform's again."""
+        from console.screens.routing_menu import RoutingMenu
+        from engine.operator.agent_versions import new_agent_version
+
+        agent_id = self.subject("agent")
+        active = next((v for v in self.about_chosen.versions if v.active), None)
+        if active is None or self.view is None:
+            return
+        value = self.view.settings[ROUTING].value if active.routing is None else active.routing
+        title = f"Routing of agent {agent_id}" + (": the platform's so far" if active.routing is None else "")
+        change = await self.app.push_screen_wait(
+            RoutingMenu(title, value, of_agent=active.routing is not None)
+        )
+        if change is not None:
+            made = await self.do(
+                new_agent_version(*self._hands(), agent_id, routing=change.value, note=change.note)
+            )
             if made is not None:
                 self.say(f"Version {made} is in force.")
 

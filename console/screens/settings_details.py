@@ -64,7 +64,8 @@ def _setting(view: SettingsView, key: str, clock: Clock, width: int) -> Iterator
         for line in view.routing:
             yield from _route(line, width)
     yield Line(Content(""))
-    keys = [("e", "edit")] + ([("t", "test call")] if key == ROUTING else []) + [("b", "roll back")]
+    more = [("t", "test call"), ("J", "JSON")] if key == ROUTING else []
+    keys = [("e", "edit"), *more, ("b", "roll back")]
     yield _keys(*keys)
     yield Line(Content(""))
     yield from _changes(key, view.changes, clock)
@@ -131,6 +132,7 @@ def _agent(view: SettingsView, agent_id: int, clock: Clock, width: int) -> Itera
         yield from _policy(active, width)
     yield Line(Content(""))
     yield _keys(("e", "prompt"), ("P", "policy"), ("o", "off" if agent.enabled else "on"), ("M", "mode"))
+    yield _keys(("R", "routing"), ("w", "what if"), ("W", "tried"))
     yield _keys(("enter", "read"), ("d", "diff"), ("b", "roll back"), note="the version under the cursor")
     yield Line(Content(""))
     yield heading("Versions", "tab goes there")

@@ -28,10 +28,9 @@ def routing_words(value: Any) -> list[str]:
         f"{name} charges {factor:g} × the list price" for name, factor in config.price_multiplier.items()
     ]
     for key, price in config.price_overrides.items():
-        cached = "" if price.cached_per_m is None else f", cached ${price.cached_per_m:g}"
-        lines.append(
-            f"{key} costs ${price.input_per_m:g} in{cached}, ${price.output_per_m:g} out per 1M tokens"
-        )
+        cached = "" if price.cached_per_m is None else f", cached ${float(price.cached_per_m):g}"
+        costs = f"${float(price.input_per_m):g} in{cached}, ${float(price.output_per_m):g} out"
+        lines.append(f"{key} costs {costs} per 1M tokens")
     return lines
 
 
@@ -42,11 +41,18 @@ def _order(routes: list[Route]) -> str:
 def _parameters(route: Route) -> str:
     """What differs from the defaults."""
     given = route.model_dump(exclude_defaults=True, exclude={"provider", "model"})
-    names = {"timeout_seconds": "timeout", "max_tokens": "at most", "temperature": "temperature"}
+    names = {"timeout_seconds": "timeout", "max_tokens": "at most", "params": "with"}
     words = []
     for name, value in given.items():
         unit = {"timeout_seconds": " s", "max_tokens": " tokens"}.get(name, "")
-        told = "none" if value is None else f"{value:g}{unit}" if isinstance(value, int | float) else value
+        if value is None:
+            told = "no limit" if name == "max_tokens" else "the model's own"
+        else:
+            told = (
+                f"{value:g}{unit}"
+                if isinstance(value, int | float)
+                else json.dumps(value, ensure_ascii=False)
+            )
         words.append(f"{names.get(name, name)} {told}")
     return f" ({', '.join(words)})" if words else ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from engine.model import PROVIDERS
+from engine.model import PROVIDERS as PROVIDERS
 from engine.operator.audit import BadInput
 from engine.operator.configuration import check_routing
 from engine.text import clean_json
@@ -117,12 +117,12 @@ def read_routes(rows: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, Any]]
 def read_multipliers(texts: Mapping[str, str]) -> tuple[dict[str, float], list[Problem]]:
     """Price multipliers by provider; an empty one is none."""
     found, problems = {}, []
-    for number, (name, text) in enumerate(texts.items()):
+    for name, text in texts.items():
         if not text.strip():
             continue
         value = _number(text)
         if value is None or value < 0:
-            problems.append(Problem(number, name, "a number from 0 on, like 0.8"))
+            problems.append(Problem(0, name, "a number from 0 on, like 0.8"))
         else:
             found[name] = value
     return found, problems

@@ -153,3 +153,14 @@ def test_picture_without_colour_tells_as_much(
     keys = (key, *["j"] * 7) if key == "7" else (key,)
     app = make_app(dsn, tmp_path, frozen=True)
     assert snap_compare(app, terminal_size=(140, 40), run_before=after(*keys, until=awaits))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+def test_picture_of_the_routes_of_a_task(
+    dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any
+) -> None:
+    plant(dsn)
+    app = make_app(dsn, tmp_path, frozen=True)
+    keys = ("7", "j", "e", "enter", "tab", "tab", "x")
+    run_before = after(*keys, until="✗ timeout s")
+    assert snap_compare(app, terminal_size=size, run_before=run_before)

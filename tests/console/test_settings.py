@@ -191,7 +191,7 @@ async def test_a_routing_is_judged_while_it_is_typed_and_only_a_good_one_is_kept
 ) -> None:
     async with stage(dsn) as seen:
         await at(seen, "setting", "llm_routing_config")
-        await seen.press("e")
+        await seen.press("J")
         await opened(seen, RoutingEditor)
         await seen.sees("✓ every task: uniapi gemini-3-flash-preview, then zai")
         await type_over(seen, '{"default": [')
@@ -217,7 +217,7 @@ async def test_a_routing_is_judged_while_it_is_typed_and_only_a_good_one_is_kept
 async def test_a_change_is_thrown_away_only_when_asked_twice(dsn: str, db: Connection) -> None:
     async with stage(dsn) as seen:
         await at(seen, "setting", "llm_routing_config")
-        await seen.press("e")
+        await seen.press("J")
         await opened(seen, RoutingEditor)
         await type_over(seen, json.dumps(ROUTING))
         await seen.press("escape")
@@ -234,7 +234,7 @@ async def test_routing_and_test_calls_on_a_running_engine(dsn: str, db: Connecti
         whole.start()
         async with stage(dsn, settings=whole.settings) as seen:
             await at(seen, "setting", "llm_routing_config")
-            await seen.press("e")
+            await seen.press("J")
             await opened(seen, RoutingEditor)
             await type_over(seen, json.dumps(ROUTING))
             await seen.press("ctrl+t")
