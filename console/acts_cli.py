@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.command import (
-    FAILED,
-    FINE,
     HIGHEST_ID,
     Id,
     Json,
@@ -24,6 +22,7 @@ from console.command import (
     usage,
     with_pool,
 )
+from console.main import FAILED, FINE
 from console.plain import say
 
 if TYPE_CHECKING:

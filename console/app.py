@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -105,6 +106,9 @@ class SwitchboardApp(App[int], inherit_bindings=False):
     @work(exclusive=True, exit_on_error=False, group="session")
     async def open_session(self) -> None:
         """Reach the database and start the engine, after the first paint; again and again until it works."""
+        if not gc.isenabled():  # as `open_console` left it
+            gc.freeze()
+            gc.enable()
         while True:
             await self.session.open(self._phase_changed)
             if self.session.feed is not None:

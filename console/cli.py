@@ -5,31 +5,17 @@ Nothing slow is imported here: `switchboard --help` answers at once.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from console.acts_cli import acts
 from console.agents_cli import agents
-from console.command import (
-    FAILED,
-    FINE,
-    NO_DATABASE,
-    PAGE_DRIVER,
-    SIGNALS,
-    USAGE,
-    Json,
-    finish,
-    print_json,
-    settings_in_force,
-    usage,
-)
+from console.command import Json, finish, print_json, settings_in_force, usage
 from console.desk_cli import desk
 from console.drafts_cli import drafts
+from console.main import FAILED, FINE, NO_DATABASE, USAGE, need_terminal, open_console
 from console.pause_cli import pauses
 from console.plain import say
 from console.routing_cli import routing
@@ -65,47 +51,6 @@ app.add_typer(usages)
 app.add_typer(agents, name="agents")
 app.add_typer(routing, name="routing")
 app.add_typer(drafts, name="drafts")
-
-
-def main() -> NoReturn:
-    """Run the command line; an error a person can act on is one line on stderr."""
-    for number in SIGNALS:
-        signal.signal(number, _leave)
-    try:
-        app(prog_name="switchboard")
-    except Exception as error:
-        sys.exit(_explain(error))
-    sys.exit(FINE)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """Unwind, so that what was opened is closed."""
-    raise SystemExit(128 + number)
-
-
-def _explain(error: Exception) -> int:
-    """Say what went wrong and what to do; returns the exit code."""
-    from engine.observe.feed import DatabaseError
-    from engine.settings import SettingsError, SwitchboardError
-
-    if not isinstance(error, SwitchboardError):
-        say(
-            f"switchboard: unexpected {type(error).__name__}. This is a defect; please report it.", error=True
-        )
-        say(_where(error), error=True)
-        return FAILED
-    say(f"switchboard: {error}", error=True)
-    if isinstance(error, SettingsError):
-        return USAGE
-    return NO_DATABASE if isinstance(error, DatabaseError) else FAILED
-
-
-def _where(error: Exception) -> list[str]:
-    """The places an error passed, without values: those may be a customer's, or secret."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-6:]]
 
 
 def _version(wanted: bool) -> None:
@@ -144,29 +89,14 @@ def console(
                 " not for a command."
             )
         return
-    if survive_hangup and no_engine:
-        usage("With --no-engine nothing is left to go on: leave out --survive-hangup.")
-    _need_terminal("switchboard status, or switchboard engine")
-    from console.app import run_console
-    from engine.settings import load_settings
-
-    load_settings()
     raise typer.Exit(
-        run_console(
-            load_settings,
-            with_engine=not no_engine,
+        open_console(
+            no_engine=no_engine,
             read_only=read_only,
             low_bandwidth=low_bandwidth,
             survive_hangup=survive_hangup,
         )
     )
-
-
-def _need_terminal(instead: str) -> None:
-    if os.environ.get("TEXTUAL_DRIVER") == PAGE_DRIVER:
-        return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        usage(f"The console needs a terminal. Without one, use {instead}.")
 
 
 @app.command()
@@ -186,7 +116,7 @@ def demo(
     if json and not headless:
         usage("--json goes with --headless.")
     if not headless:
-        _need_terminal("switchboard demo --headless")
+        need_terminal("switchboard demo --headless")
     from engine.observe.logs import configure_logging
     from engine.settings import Settings
     from engine.supervisor.demo import Demo, run_headless

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, TypeVar
 
 import typer
 
+from console.main import SIGNALS, USAGE
 from console.plain import say
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from engine.operator.audit import Operator
     from engine.settings import Settings
 
-FINE, FAILED, USAGE, NO_DATABASE = 0, 1, 2, 3
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PAGE_DRIVER = "console.web_driver:ConsoleDriver"
-"""In `TEXTUAL_DRIVER`: this console's terminal is a page of `switchboard serve`."""
 SPANS = {"min": "minutes", "h": "hours", "d": "days"}
 LARGEST_FILE = 1_000_000
 """Bytes of a file that a command reads: prompts, policies, routings."""
@@ -131,7 +128,7 @@ def _beginning(path: Path) -> bytes:
 def usage(what: str) -> NoReturn:
     """End with the exit code of a wrong call, told in one line."""
     say(f"switchboard: {what}", error=True)
-    raise typer.Exit(USAGE)
+    sys.exit(USAGE)
 
 
 def moment(text: str) -> datetime:

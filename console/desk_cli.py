@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.command import (
-    FAILED,
     HIGHEST_ID,
     Id,
     Json,
@@ -17,6 +16,7 @@ from console.command import (
     usage,
     with_pool,
 )
+from console.main import FAILED
 from console.plain import say
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.command import (
-    FAILED,
-    FINE,
     HIGHEST_ID,
     Json,
     Reason,
@@ -20,6 +18,7 @@ from console.command import (
     usage,
     with_pool,
 )
+from console.main import FAILED, FINE
 from console.plain import say
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server
 
-from console.command import PAGE_DRIVER
+from console.main import PAGE_DRIVER
 from engine.settings import SwitchboardError
 
-CHILD = "from console.cli import main; main()"
+CHILD = "from console.main import main; main()"
 GOODBYE_SECONDS = 5.0
 """What a page's console gets to end by itself."""
 POLICY = (

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import (
-    FAILED,
-    FINE,
-    USAGE,
-    agreed,
-    finish,
-    operator_here,
-    settings_in_force,
-    usage,
-    with_pool,
-)
+from console.command import agreed, finish, operator_here, settings_in_force, usage, with_pool
+from console.main import FAILED, FINE, USAGE
 from console.plain import check_lines, say
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ def _program() -> list[str]:
     if beside.is_file():
         return [str(beside)]
     found = shutil.which("switchboard")
-    return [found] if found else [sys.executable, "-c", "from console.cli import main; main()"]
+    return [found] if found else [sys.executable, "-c", "from console.main import main; main()"]
 
 
 def _escaped(path: Path) -> str:

@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from console.command import (
-    FAILED,
-    FINE,
     Json,
     agreed,
     finish,
@@ -19,6 +17,7 @@ from console.command import (
     usage,
     with_pool,
 )
+from console.main import FAILED, FINE
 from console.plain import say
 
 upkeep = typer.Typer(rich_markup_mode=None)

@@ -115,6 +115,7 @@ _BMP, _BEYOND = _split(_REPLACED + _BIDI + _DROPPED)
 _UNSAFE = re.compile(rf"[\x00-\x09\x0b-\x1f\x7f{_BMP}]")
 _UNSAFE_BEYOND = re.compile(f"[{_BEYOND}]")
 _MAY_BE_MARK_BEYOND = re.compile("[\U00010000-\U0001efff\U000e0100-\U000e01ef]")  # no emoji among them
+_MAY_BE_MANY_MARKS = re.compile(rf"[^\x00-\u02ff]{{{MAX_MARKS + 1}}}")  # the first mark is U+0300
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 
@@ -129,13 +130,15 @@ class _Marks(NamedTuple):
 
 @cache
 def _marks() -> _Marks:
-    """Made when the first text beyond ASCII comes: walking the blocks takes 25 ms, which no start should."""
+    """Made when the first text comes that may need them: walking the blocks takes 25 ms, which no start should."""
     bmp, beyond = _split(_mark_ranges())
     return _Marks(re.compile(f"[{bmp}]"), _too_many(bmp), _too_many(bmp + beyond))
 
 
 def _few_marks(text: str) -> str:
     """`text` with every run of combining marks cut; a search is cheaper than a substitution."""
+    if _MAY_BE_MANY_MARKS.search(text) is None:
+        return text
     marks = _marks()
     if _MAY_BE_MARK_BEYOND.search(text):
         return marks.many_beyond.sub(r"\1", text)

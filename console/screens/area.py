@@ -56,12 +56,19 @@ class AreaScreen(Guarded[None]):
         self._bars = (StatusBar(), AreaTabs(self.AREA), KeyBar(self.AREA))
 
     def compose(self) -> ComposeResult:
+        self._fit()
         status, tabs, keys = self._bars
         yield status
         yield tabs
         with Vertical(id="area"):
             yield from self.compose_area()
         yield keys
+
+    def _fit(self) -> None:
+        """Take the classes of the terminal's size before there are widgets: after, each would be styled twice."""
+        breakpoints = (self.app.HORIZONTAL_BREAKPOINTS or [], self.app.VERTICAL_BREAKPOINTS or [])
+        for cells, steps in zip(self.app.size, breakpoints, strict=True):
+            self.set_classes([*self.classes, *[name for least, name in steps if cells >= least][-1:]])
 
     def compose_area(self) -> ComposeResult:
         """The widgets between tabs and keys."""

@@ -61,7 +61,7 @@ def _engine(folder: Path, llm_url: str) -> Iterator[tuple[int, float]]:
         "UNIAPI_API_KEY": "bench-key",
     }
     began = time.perf_counter()
-    command = [sys.executable, "-c", "from console.cli import main; main()", "engine"]
+    command = [sys.executable, "-c", "from console.main import main; main()", "engine"]
     with (
         (folder / "log").open("ab") as log,
         subprocess.Popen(command, cwd=folder, env=env, stderr=log) as process,

@@ -46,7 +46,7 @@ KEY_SECONDS = 2.0
 """A key whose frame has not come by then counts as taking this long."""
 FIRST, LISTED = "Overview", "appointment"
 """What the first paint shows, and what a message in the list does."""
-CONSOLE = [sys.executable, "-c", "from console.cli import main; main()", "--no-engine"]
+CONSOLE = [sys.executable, "-c", "from console.main import main; main()", "--no-engine"]
 HELLO = [
     sys.executable,
     "-c",

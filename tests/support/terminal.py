@@ -20,10 +20,9 @@ from typing import Any, Self
 
 PROGRAM = """
 import sys
-from console.app import run_console
-from engine.settings import load_settings
+from console.main import open_console
 {before}
-sys.exit(run_console(load_settings, with_engine={engine}, read_only={read_only}, survive_hangup={survive}))
+sys.exit(open_console(no_engine={attached}, read_only={read_only}, survive_hangup={survive}))
 """
 SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>]|\]22;[a-z]*\x07)")
 """A whole escape sequence of a kind that a terminal application writes."""
@@ -62,7 +61,7 @@ class Terminal:
             "LANG": "C.UTF-8",
         }
         variables |= environment or {}
-        program = PROGRAM.format(engine=engine, read_only=read_only, survive=survive, before=before)
+        program = PROGRAM.format(attached=not engine, read_only=read_only, survive=survive, before=before)
         self.process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=self._slave,
