@@ -33,7 +33,7 @@ def why_unknown(account: Account | None) -> str | None:
         return "not asked yet"
     if account.balance_usd is not None or account.state == "unlimited":
         return None
-    if account.state == "failed":
+    if account.problem is not None:
         return f"asking failed: {account.problem}"
     return "the provider does not tell it"
 
