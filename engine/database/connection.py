@@ -29,7 +29,6 @@ SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
 CONNECT_SECONDS = 5
 Row = DictRow
 Connection = AsyncConnection[Row]
-Pool = AsyncConnectionPool[Connection]
 set_json_loads(pydantic_core.from_json)  # several times as fast as json.loads
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -37,6 +36,22 @@ Answer = TypeVar("Answer")
 
 class DatabaseError(SwitchboardError):
     """The database cannot be used; the remedy says what to do."""
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections to one database, and whether it had no room to write."""
+
+    no_room: str | None = None
+    """What PostgreSQL said when its disk was full; kept until `schema_checks.check_room` finds room."""
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:
+        try:
+            async with super().connection(timeout) as connection:
+                yield connection
+        except psycopg.errors.DiskFull as error:
+            self.no_room = error.diag.message_primary or str(error)
+            raise
 
 
 @cache
@@ -92,7 +107,7 @@ async def connect(dsn: str, application: str = "switchboard") -> Connection:
 
 def open_pool(dsn: str, *, size: int, application: str = "switchboard", by_index: bool = False) -> Pool:
     """A pool that is not open yet; a broken connection is replaced before it is handed out."""
-    return AsyncConnectionPool(
+    return Pool(
         conninfo(dsn, application, by_index=by_index),
         connection_class=AsyncConnection[Row],
         kwargs={"autocommit": True, "row_factory": dict_row},

@@ -13,6 +13,7 @@ import re
 from functools import cache
 from typing import Any
 
+import psycopg
 from pydantic import BaseModel
 from sqlalchemy import Boolean, Column, DateTime, Integer, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -253,9 +254,32 @@ def _check_guards(catalogue: dict[str, Any]) -> list[Blocker]:
     return blockers
 
 
+#: Sorts more than it may keep in memory, so that it must write.
+_SPILL = "SELECT count(*) FROM (SELECT repeat('x', 100) || n FROM generate_series(1, 20000) n ORDER BY 1) s"
+
+
 async def check_pool(pool: Pool) -> SchemaCheck:
     """Step 6 on a running engine's pool; a few milliseconds."""
     async with pool.connection() as connection:
         row = await (await connection.execute(CATALOGUE)).fetchone()
     assert row is not None
     return evaluate(json.loads(row["catalogue"]))
+
+
+async def check_room(pool: Pool) -> Blocker | None:
+    """After a write that found the disk full: whether there is room by now, two megabytes at least."""
+    if pool.no_room is None:
+        return None
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            await connection.execute("SET LOCAL work_mem = '64kB'")
+            await connection.execute(_SPILL)
+    except psycopg.errors.DiskFull as error:
+        return Blocker(
+            code="database.disk_full",
+            what=f"PostgreSQL cannot write: {error.diag.message_primary}.",
+            where="PostgreSQL's disk",
+            remedy="Free space on the disk that holds PostgreSQL's data; work goes on by itself.",
+        )
+    pool.no_room = None
+    return None

@@ -30,7 +30,7 @@ from engine.database.connection import DatabaseError, Listener, fetch, open_pool
 from engine.database.directory import Directory, load_directory
 from engine.database.handle import Database
 from engine.database.migrations import MigrationRun, migrate
-from engine.database.schema_checks import check_pool
+from engine.database.schema_checks import check_pool, check_room
 from engine.inbound.resolver import Resolver
 from engine.inbound.worker import InboundWorker
 from engine.llm.router import Router, build_router
@@ -323,18 +323,19 @@ class Engine:
         self._dispatcher.wake()
 
     async def _watch_schema(self) -> None:
-        """Whoever changes the schema under a running engine stops it within seconds, and starts it again."""
+        """A schema that changes, or a disk that fills, stops a running engine within seconds, until it is mended."""
         try:
-            check = await check_pool(self._pool)
+            found = (await check_pool(self._pool)).blockers
+            found += [full] if (full := await check_room(self._pool)) else []
         except (psycopg.Error, OSError) as error:
             self._schema_blockers = [_unreachable(error, self.database.where)]
             return
-        before, self._schema_blockers = self._schema_blockers, check.blockers
-        if before and not check.blockers:
+        before, self._schema_blockers = self._schema_blockers, found
+        if before and not found:
             log.info("engine.unblocked")
             self._wake_all()
-        elif check.blockers and before != check.blockers:
-            log.error("engine.blocked", blockers=[blocker.what for blocker in check.blockers])
+        elif found and before != found:
+            log.error("engine.blocked", blockers=[blocker.what for blocker in found])
 
     async def _beat(self) -> None:
         snapshot = self.snapshot()

@@ -26,10 +26,10 @@ SETTINGS = {
 
 
 class CrashablePostgres:
-    """A server of its own in a temporary folder."""
+    """A server of its own in a temporary folder, or in one that is given."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="switchboard-crash-"))
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="switchboard-crash-"))
         self._embedded = EmbeddedPostgres(self.folder)
         self.admin_dsn = ""
         self._options = ""
