@@ -153,7 +153,7 @@ def check_schema(connection: psycopg.Connection[Any]) -> SchemaCheck:
     """Step 6 alone."""
     row = connection.execute(CATALOGUE).fetchone()
     assert row is not None
-    return evaluate(json.loads(row[0]))
+    return evaluate(row[0])
 
 
 def file_steps(name: str) -> list[tuple[str, str]]:

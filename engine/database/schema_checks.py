@@ -1,6 +1,6 @@
 """Is the database's shape the one this engine needs? Step 6 of start-up, and repeated while running.
 
-What is needed comes from the metadata in tables.py and from the guards that the SQL file creates; what is
+What is needed comes from the columns of tables.py and from the guards that the SQL file creates; what is
 there comes from one catalogue query. Types are compared by family: an `integer` id or a `varchar` status of
 an older program is as good as ours.
 """
@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import psycopg
 from pydantic import BaseModel
-from sqlalchemy import Boolean, Column, DateTime, Integer, Numeric, Text
-from sqlalchemy.dialects.postgresql import JSONB
 
+from engine.database.columns import Needed, needed
 from engine.database.connection import SQL_DIR, Pool
-from engine.database.tables import metadata
 from engine.model import Blocker
 
 OLDEST_SERVER = 140_000
@@ -102,24 +100,10 @@ def guards() -> dict[str, list[str]]:
     }
 
 
-def family(column: Column[Any]) -> str:
-    """The family of types a column of ours accepts."""
-    kinds = (
-        (Boolean, "boolean"),
-        (Integer, "integer"),
-        (Numeric, "number"),
-        (DateTime, "timestamp"),
-        (JSONB, "json"),
-    )
-    for kind, name in kinds:
-        if isinstance(column.type, kind):
-            return name
-    assert isinstance(column.type, Text)
-    return "text"
-
-
-def evaluate(catalogue: dict[str, Any]) -> SchemaCheck:
-    """Compare what is there (the answer of CATALOGUE) with what is needed."""
+@lru_cache(maxsize=4)
+def evaluate(answer: str) -> SchemaCheck:
+    """Compare what is there (the answer of CATALOGUE) with what is needed. Mostly it is as it was before."""
+    catalogue = json.loads(answer)
     blockers: list[Blocker] = []
     drift: list[str] = []
     if catalogue["server"] < OLDEST_SERVER:
@@ -132,22 +116,21 @@ def evaluate(catalogue: dict[str, Any]) -> SchemaCheck:
                 remedy="Use PostgreSQL 14 or later, or the embedded one (unset DATABASE_URL).",
             )
         )
-    for table in metadata.sorted_tables:
-        there = catalogue["columns"].get(table.name)
+    for table, ours in needed().items():
+        there = catalogue["columns"].get(table)
         if there is None:
-            blockers.append(_missing("table", table.name))
+            blockers.append(_missing("table", table))
             continue
-        for column in table.columns:
-            _check_column(table.name, column, there.get(column.name), blockers, drift)
-        ours = {column.name for column in table.columns}
-        for name in sorted(set(there) - ours):
-            _check_extra(table.name, name, there[name], blockers, drift)
+        for name, wanted in ours.items():
+            _check_column(table, name, wanted, there.get(name), blockers, drift)
+        for name in sorted(there.keys() - ours.keys()):
+            _check_extra(table, name, there[name], blockers, drift)
     blockers += _check_guards(catalogue)
     return SchemaCheck(
         compatible=not blockers,
         blockers=blockers,
         drift=drift,
-        checked_columns=[column.name for column in metadata.tables["et_messages"].columns],
+        checked_columns=list(needed()["et_messages"]),
     )
 
 
@@ -158,28 +141,32 @@ def _missing(kind: str, name: str) -> Blocker:
 
 
 def _check_column(
-    table: str, column: Column[Any], there: list[Any] | None, blockers: list[Blocker], drift: list[str]
+    table: str,
+    name: str,
+    wanted: Needed,
+    there: list[Any] | None,
+    blockers: list[Blocker],
+    drift: list[str],
 ) -> None:
-    where = f"{table}.{column.name}"
+    where = f"{table}.{name}"
     if there is None:
         blockers.append(_missing("column", where))
         return
     found, not_null, has_default = there
-    wanted = family(column)
-    if found not in FAMILIES[wanted]:
-        cast = _TYPE_OF[wanted]
+    if found not in FAMILIES[wanted.family]:
+        cast = _TYPE_OF[wanted.family]
         blockers.append(
             Blocker(
                 code="schema.column_type",
-                what=f"The column {where} is of type {found}; it must be of the {wanted} family.",
+                what=f"The column {where} is of type {found}; it must be of the {wanted.family} family.",
                 where=where,
-                remedy=f"After a backup, convert it: ALTER TABLE {table} ALTER COLUMN {column.name} TYPE {cast} "
-                f"USING {column.name}::text::{cast};",
+                remedy=f"After a backup, convert it: ALTER TABLE {table} ALTER COLUMN {name} TYPE {cast} "
+                f"USING {name}::text::{cast};",
             )
         )
     elif found == "json":
         drift.append(f"{where} is json, not jsonb: it works, a little slower")
-    if column.name == "id" and not has_default:
+    if name == "id" and not has_default:
         blockers.append(
             Blocker(
                 code="schema.no_default",
@@ -189,8 +176,8 @@ def _check_column(
                 f"sequence past the highest id.",
             )
         )
-    elif not_null and column.nullable and not has_default:
-        _not_null(where, table, column.name, blockers, drift)
+    elif not_null and wanted.nullable and not has_default:
+        _not_null(where, table, name, blockers, drift)
 
 
 def _not_null(where: str, table: str, column: str, blockers: list[Blocker], drift: list[str]) -> None:
@@ -263,7 +250,7 @@ async def check_pool(pool: Pool) -> SchemaCheck:
     async with pool.connection() as connection:
         row = await (await connection.execute(CATALOGUE)).fetchone()
     assert row is not None
-    return evaluate(json.loads(row["catalogue"]))
+    return evaluate(row["catalogue"])
 
 
 async def check_room(pool: Pool) -> Blocker | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -69,7 +68,7 @@ async def _guarded(name: str, ask: Callable[[], Awaitable[Check]]) -> Check:
 async def _schema(connection: Connection) -> Check:
     row = await (await connection.execute(CATALOGUE.encode())).fetchone()
     assert row is not None
-    check = evaluate(json.loads(row["catalogue"]))
+    check = evaluate(row["catalogue"])
     if not check.compatible:
         first = check.blockers[0]
         more = f" (and {len(check.blockers) - 1} more)" if len(check.blockers) > 1 else ""

@@ -128,7 +128,7 @@ async def _read(pool: Pool) -> Reading:
         assert row is not None
         reading = Reading(
             at=row["now"],
-            schema=evaluate(json.loads(row["catalogue"])),
+            schema=evaluate(row["catalogue"]),
             database=DatabaseState(
                 where=place(pool),
                 server_version=row["version"],
@@ -166,7 +166,7 @@ async def _read_schema(pool: Pool) -> SchemaCheck:
     async with pool.connection(timeout=CONNECTION_SECONDS) as connection:
         row = await (await connection.execute(CATALOGUE.encode())).fetchone()
         assert row is not None
-        return evaluate(json.loads(row["catalogue"]))
+        return evaluate(row["catalogue"])
 
 
 def _engine(row: dict[str, Any]) -> EngineState:

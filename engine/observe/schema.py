@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from functools import cache
 
@@ -42,7 +41,7 @@ async def schema_state(pool: Pool) -> SchemaState:
     async with pool.connection() as connection:
         row = await (await connection.execute(CATALOGUE.encode())).fetchone()
         assert row is not None
-        check = evaluate(json.loads(row["catalogue"]))
+        check = evaluate(row["catalogue"])
         return SchemaState(check, await _runs(connection, TOP, RUNS), ours)
 
 
