@@ -17,13 +17,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 from psycopg import sql
 from pydantic import BaseModel, Field
 
-from engine.database import search_index, tables
+from engine.database import search_index
 from engine.database.connection import SQL_DIR, conninfo, explain_connect_error
 from engine.database.schema_checks import CATALOGUE, SCHEMA_FILE, SchemaCheck, evaluate, guards
 from engine.model import Blocker
@@ -81,12 +82,11 @@ class MigrationRun(BaseModel):
 
 def fingerprint() -> str:
     """Changes when the metadata or an SQL file of the schema does."""
-    from pathlib import Path
-
+    here = Path(__file__).parent
     digest = hashlib.sha256()
     for path in (
-        Path(tables.__file__),
-        Path(search_index.__file__),
+        here / "tables.py",
+        here / "search_index.py",
         SQL_DIR / USAGE_FILE,
         SQL_DIR / SCHEMA_FILE,
     ):
@@ -263,9 +263,11 @@ def _create_tables(connection: psycopg.Connection[Any]) -> list[str]:
     from sqlalchemy.dialects import registry
     from sqlalchemy.schema import CreateIndex, CreateTable
 
+    from engine.database.tables import metadata
+
     dialect = registry.load("postgresql.psycopg")()
     statements = []
-    for table in tables.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         row = connection.execute("SELECT to_regclass(%s)", [table.name]).fetchone()
         if row is not None and row[0] is None:
             statements.append(str(CreateTable(table).compile(dialect=dialect)).strip())
@@ -285,12 +287,14 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
+    from engine.database.tables import metadata
+
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
     known = set(guards()["indexes"]) | search_index.NAMES
 
     def ours(obj: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
         if kind == "table":
-            return name in tables.metadata.tables
+            return name in metadata.tables
         return not (kind == "index" and name in known)
 
     statements: list[str] = []
@@ -303,7 +307,7 @@ def _additions(connection: psycopg.Connection[Any]) -> tuple[list[str], list[str
             context = MigrationContext.configure(live, opts={"include_object": ours, "compare_type": True})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # reflection meets storage options it does not know
-                script = produce_migrations(context, tables.metadata)
+                script = produce_migrations(context, metadata)
             assert script.upgrade_ops is not None
             for group in script.upgrade_ops.ops:
                 if isinstance(group, ops.ModifyTableOps) and group.table_name in existing:

@@ -13,7 +13,7 @@ from engine.observe.reasons import REASONS, reason_of
 
 ROOT = Path(__file__).parents[2]
 #: Calls whose first argument is a code, or whose `index`-th is.
-POSITIONAL = {"Block": 0, "UnresolvedMessage": 0, "take": 5, "_failed": 1}
+POSITIONAL = {"Block": 0, "UnresolvedMessage": 0, "take": 5, "rejected": 1}
 SQL_SET = re.compile(r"(?<!_)\breason = '([a-z_.]+)'")
 SQL_CASE = re.compile(r"(?<!_)\breason = CASE .*?\bEND\b", re.DOTALL)
 SQL_CODE = re.compile(r"(?:THEN|ELSE) '([a-z_.]+)'")
@@ -31,7 +31,7 @@ ELSEWHERE = (
 def written() -> dict[str, str]:
     """Every code, with where it is written."""
     found = {f"llm.{failure}": "agent_runtime.py" for failure in FailureClass}
-    found |= {f"rejected.{failure}": "dispatcher.py" for failure in SendFailure}
+    found |= {f"rejected.{failure}": "judge.py" for failure in SendFailure}
     found |= {"unknown.unknown": "dispatcher.py"}
     for path in sorted((ROOT / "engine").rglob("*.py")):
         where = path.relative_to(ROOT).as_posix()
@@ -60,7 +60,7 @@ def _in_python(tree: ast.AST, where: str) -> Iterator[str]:
             values.append(call.args[4])
         for value in values:
             if isinstance(value, ast.Constant) and isinstance(value.value, str) and " " not in value.value:
-                sent = name == "_failed" and where.startswith("engine/outbound")
+                sent = name == "rejected" and where.startswith("engine/outbound")
                 yield f"rejected.{value.value}" if sent else value.value
 
 
