@@ -207,6 +207,16 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         elif not fits and not covered:
             self.push_screen(too_small.TooSmall())
 
+    def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
+        where = f"Written to {event.path}." if event.path else "The browser has it."
+        self.notify(cell(where, limit=500).plain, title="Export", markup=False)
+
+    def on_delivery_failed(self, event: events.DeliveryFailed) -> None:
+        from console.screens.guarded import not_written
+
+        what = not_written(event.exception, event.name or "The file")
+        self.notify(cell(what, limit=500).plain, title="Not exported", severity="error", markup=False)
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR:
             from console.screens.guarded import failed

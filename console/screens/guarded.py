@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.screen import ModalScreen, Screen
@@ -55,9 +56,29 @@ class Guarded(Screen[Answer]):
             markup=False,
         )
 
+    def deliver(self, text: str, name: str) -> None:
+        """Write a file to the download folder, or hand it to the browser. The app says where it is, or why not."""
+        from platformdirs import user_downloads_path
+
+        path = user_downloads_path() / name
+        try:
+            if not self.app.is_web:
+                path.parent.mkdir(parents=True, exist_ok=True)  # servers have none
+                path.touch(mode=0o600)  # it holds customers' words
+        except OSError as error:
+            self.say(not_written(error, str(path)), title="Not exported", bad=True)
+            return
+        self.app.deliver_text(StringIO(text), save_filename=name, name=name)
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR:
             failed(self, event.worker)
+
+
+def not_written(error: BaseException, what: str) -> str:
+    """What became of a file that could not be written, and what to do."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{what} could not be written: {reason}. Set XDG_DOWNLOAD_DIR to a folder that can be written to."
 
 
 class Dialog(Guarded[Answer], ModalScreen[Answer]):

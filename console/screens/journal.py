@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -185,8 +184,7 @@ class JournalScreen(FilteredScreen):
             return
         text = as_csv(rows) if kind == "csv" else as_jsonl(rows)
         name = f"switchboard-journal-{clock.local(clock.now()):%Y%m%d-%H%M%S}.{kind}"
-        self.app.deliver_text(StringIO(text), save_filename=name)
-        self.say(f"{name} goes to the download folder.", title="Export")
+        self.deliver(text, name)
 
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_copy(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from textual import work
@@ -149,5 +148,4 @@ class MessagesActs(FilteredScreen):
         if detail is None:
             return
         text = json.dumps(records(detail), indent=2, ensure_ascii=False, default=str)
-        self.app.deliver_text(StringIO(text), save_filename=f"switchboard-message-{message_id}.json")
-        self.say(f"switchboard-message-{message_id}.json goes to the download folder.", title="Export")
+        self.deliver(text, f"switchboard-message-{message_id}.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from io import StringIO
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -165,5 +164,4 @@ class UsageScreen(AreaScreen):
         until = self.switchboard.clock.now() + timedelta(hours=1)
         text = await usage_csv(feed.pool, view.since, until)
         name = f"switchboard-usage-{view.since:%Y-%m-%d}-to-{until:%Y-%m-%d}.csv"
-        self.app.deliver_text(StringIO(text), save_filename=name)
-        self.say(f"{name} goes to the download folder.", title="Export")
+        self.deliver(text, name)

@@ -132,7 +132,8 @@ def _budget(outlook: Outlook, width: int) -> list[Line]:
     if budget.cap_usd is None:
         spent = Content.assemble(usd(budget.spent_usd), (" · no cap", MUTED), (reserved, MUTED))
         ahead = Content.styled(f" · heading for {usd(outlook.forecast_usd)}", MUTED)
-        return [Line(Content.assemble(fit(cell(budget.name, limit=60), room), " ", spent, ahead))]
+        first = Content.assemble(fit(cell(budget.name, limit=60), room), " ", spent, ahead)
+        return [Line(first), _month(outlook)]
     share, over = budget.share or 0.0, outlook.forecast_usd > budget.cap_usd
     style = BAD if share >= 1 else WARN if share >= 0.8 or over else GOOD
     glyph = "✗" if share >= 1 else "!" if over else "✓"
@@ -147,10 +148,13 @@ def _budget(outlook: Outlook, width: int) -> list[Line]:
     return [
         Line(first),
         Line(Content.assemble("  ", (forecast, MUTED if style == GOOD else style), (reserved, MUTED))),
-        Line(
-            Content.styled(f"    {usd(outlook.month_usd)} by the end of the month at this week's pace", MUTED)
-        ),
+        _month(outlook),
     ]
+
+
+def _month(outlook: Outlook) -> Line:
+    pace = f"    {usd(outlook.month_usd)} by the end of the month at this week's pace"
+    return Line(Content.styled(pace, MUTED))
 
 
 def unpriced(models: Sequence[Used], settings_key: str) -> list[Line]:

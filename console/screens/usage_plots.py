@@ -96,6 +96,7 @@ def _columns(
     plot.bar(range(len(values)), [max(value, least) if value > 0 else 0 for value in values],
              marker="hd", width=0.4)  # fmt: skip
     plot.ylim(0, top)
+    plot.xlim(-0.5, len(values) - 0.5)
     plot.yticks([0, top / 2, top], [told(value, measure).rjust(7) for value in (0, top / 2, top)])
     marks = _marks(len(values), max(1, (width - 9) // 9))
     plot.xticks(marks, [labels[int(mark)] for mark in marks])

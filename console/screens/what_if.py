@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import StringIO
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -154,9 +153,7 @@ class WhatIfDialog(Dialog[None]):
         from engine.operator.what_if_results import as_csv
 
         if self._report is not None:
-            name = f"switchboard-what-if-{self._what_if.id}.csv"
-            self.app.deliver_text(StringIO(as_csv(self._report.results)), save_filename=name)
-            self.say(f"{name} goes to the download folder.", title="Export")
+            self.deliver(as_csv(self._report.results), f"switchboard-what-if-{self._what_if.id}.csv")
 
 
 def head_lines(what_if: WhatIf) -> Iterator[Line]:

@@ -266,7 +266,7 @@ async def test_what_is_listed_goes_into_a_file(
     async with journal(dsn, tmp_path) as seen:
         delivered: list[tuple[str, str]] = []
 
-        def deliver(text: Any, *, save_filename: str) -> None:
+        def deliver(text: Any, *, save_filename: str, **_: Any) -> None:
             delivered.append((save_filename, text.read()))
 
         monkeypatch.setattr(seen.app, "deliver_text", deliver)

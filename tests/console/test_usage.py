@@ -204,7 +204,6 @@ async def test_records_of_any_shape_do_not_break_it(dsn: str, db: Connection) ->
 async def test_the_export_is_the_period_in_full_and_holds_no_formula(
     dsn: str, db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textual.app.user_downloads_path", lambda: tmp_path, raising=False)
     await db.execute("UPDATE et_tenants SET name = '=1+1' WHERE id = 1")
     await use(db, midnight(), turns=3)
     await use(db, midnight(), "mystery", turns=2, unpriced=2, cost_usd=0)
@@ -219,14 +218,19 @@ async def test_the_export_is_the_period_in_full_and_holds_no_formula(
         ("mystery", "2", ""),
     ]
     assert read[0]["tenant"] == "'=1+1"
+    folder = tmp_path / "none yet"
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(folder))
     async with stage(dsn) as seen:
-        delivered: list[str] = []
-        monkeypatch.setattr(seen.app, "deliver_text", lambda file, **_: delivered.append(file.read()))
         await seen.press("5")
         await seen.sees("Today  $0.0300")
         await seen.press("e")
-        await seen.hears("goes to the download folder")
-        assert delivered == [text]
+        await seen.hears(f"Written to {folder}")
+        (written,) = folder.iterdir()
+        assert written.read_bytes().decode() == text
+        assert written.stat().st_mode & 0o777 == 0o600
+        monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(written / "no folder"))
+        await seen.press("e")
+        await seen.hears("could not be written: Not a directory. Set XDG_DOWNLOAD_DIR")
 
 
 async def balance(db: Connection, provider: str, state: str, usd: float | None, **more: Any) -> None:
