@@ -13,7 +13,7 @@ from engine.observe.reasons import REASONS, reason_of
 
 ROOT = Path(__file__).parents[2]
 #: Calls whose first argument is a code, or whose `index`-th is.
-POSITIONAL = {"Block": 0, "UnresolvedMessage": 0, "take": 5, "rejected": 1}
+POSITIONAL = {"Block": 0, "UnresolvedMessage": 0, "take": 5, "_failed": 1, "rejected": 1}
 SQL_SET = re.compile(r"(?<!_)\breason = '([a-z_.]+)'")
 SQL_CASE = re.compile(r"(?<!_)\breason = CASE .*?\bEND\b", re.DOTALL)
 SQL_CODE = re.compile(r"(?:THEN|ELSE) '([a-z_.]+)'")
