@@ -24,10 +24,13 @@ from engine.model import SwitchboardError
 
 #: Body fields the router itself decides, or that must not be sent: no tools, no streams.
 RESERVED_PARAMS = frozenset(
-    {"model", "messages", "max_tokens", "temperature", "n", "stream", "tools", "functions"}
+    {
+        *("model", "messages", "max_tokens", "temperature", "n", "stream"),
+        *("tools", "tool_choice", "functions", "function_call", "web_search_options", "plugins"),
+    }
 )
 #: What Z.ai does not take.
-ZAI_REFUSED_PARAMS = frozenset({"frequency_penalty", "presence_penalty", "stream_options", "tool_choice"})
+ZAI_REFUSED_PARAMS = frozenset({"frequency_penalty", "presence_penalty", "stream_options"})
 
 REMEDY = (
     'Write it like {"default": [{"provider": "uniapi", "model": "gemini-3-flash-preview"}]}; '
