@@ -87,9 +87,9 @@ class Settings(ChannelSettings):
     zai_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("ZAI_API_KEY", "zai_api_key"))
 
     # The inbound worker
-    turns_in_flight: int = Field(64, ge=1, le=4096)
+    turns_in_flight: int = Field(256, ge=1, le=4096)
     """Turns one engine runs at once."""
-    claim_batch: int = Field(50, ge=1, le=1000)
+    claim_batch: int = Field(100, ge=1, le=1000)
     """Threads claimed by one statement at most."""
     poll_seconds: float = Field(2.0, gt=0, le=5)
     """How often to look for work when no NOTIFY came."""
@@ -106,7 +106,7 @@ class Settings(ChannelSettings):
     """Budget for the thread's history in the prompt, in estimated tokens."""
 
     # The outbound dispatcher
-    sends_in_flight: int = Field(32, ge=1, le=1024)
+    sends_in_flight: int = Field(256, ge=1, le=1024)
     send_timeout_seconds: Seconds = 20.0
     send_max_attempts: int = Field(6, ge=1, le=100)
     retry_base_seconds: Seconds = 2.0

@@ -215,8 +215,16 @@ class Lane(Generic[Item, Answer]):
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                await self._gather()
                 batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
                 await self._carry([entry for entry in batch if not entry[1].done()])
+
+    async def _gather(self) -> None:
+        """Wait for as long as each round of the loop brings another item, and the batch has room for it."""
+        seen = 0
+        while seen < len(self._waiting) < self._batch:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _carry(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         if not batch:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -29,8 +29,7 @@ TASK = "conversation"
 WORTH_RETRYING = frozenset(FailureClass) - {FailureClass.CONTENT, FailureClass.REQUEST}
 
 
-@dataclass(frozen=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """An inbound message that a turn answers."""
 
     id: int

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from engine.model import LLMMessage
 from engine.text import one_line
@@ -35,8 +35,7 @@ CANNOT_READ = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """Something said in a thread, by the customer, the AI or a person."""
 
     id: int

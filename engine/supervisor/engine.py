@@ -47,6 +47,7 @@ from engine.runtime.agent_runtime import ConversationAgentRuntime
 from engine.settings import Settings
 from engine.supervisor.alerts import AlertWatch
 from engine.supervisor.balances import LOOK_SECONDS, BalanceWatch
+from engine.supervisor.collector import settle_collector
 
 log = get_logger(__name__)
 HEARTBEAT_SECONDS = 3.0
@@ -245,11 +246,15 @@ class Engine:
                 misfire_grace_time=None,
             )
         self._spawn(partial(search_index.make, self.database.dsn))
-        self._spawn(self._router.warm)
+        self._spawn(self._warm)
         self._spawn(self._router.probe)
         self._spawn(self._balances.look)
         self._spawn(self._watch.probe)
         self._spawn(self._watch.watch_receipts)
+
+    async def _warm(self) -> None:
+        await self._router.warm()
+        settle_collector()
 
     async def _quietly(self, upkeep: Callable[[], Awaitable[None]]) -> None:
         """Upkeep that fails is told in the log and tried again at its next time."""

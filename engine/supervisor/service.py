@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import multiprocessing
 import signal
 import threading
@@ -17,8 +16,6 @@ from engine.settings import Settings
 from engine.supervisor.engine import DRAIN_SECONDS, RESTART_SECONDS, Engine, new_event_loop
 
 log = get_logger(__name__)
-GC_THRESHOLD = 10_000
-"""Objects made and not freed before the youngest are looked through; Python's default is 700."""
 
 
 def run_engine(settings: Settings, workers: int = 1) -> int:
@@ -38,10 +35,6 @@ def _run_one(settings: Settings, database: Database) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, engine.request_stop)
-        # What is loaded by now stays: the collector need not walk it again for every few hundred messages.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
         await engine.run()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -22,9 +22,9 @@ class Measured(Server):
         super().__init__(admin_dsn)
         with psycopg.connect(admin_dsn) as connection:
             row = connection.execute("SELECT pg_backend_pid(), version()").fetchone()
-        assert row is not None
-        self.version: str = row[1].split(" on ")[0]
-        self._postmaster = int(_stat(row[0])[1])
+            assert row is not None
+            self.version: str = row[1].split(" on ")[0]
+            self._postmaster = int(_stat(row[0])[1])  # of a backend, while it lives
 
     def cpu_seconds(self) -> float:
         """CPU that the server has used: its postmaster, live backends, and those that have ended."""
