@@ -153,6 +153,8 @@ class Settings(ChannelSettings):
     """Share of the last 10 minutes' turns that ended in an error, of at least 10."""
     alert_spend_share: float = Field(0.9, ge=0, le=1)
     """Share of a tenant's budget of the day that is spent."""
+    alert_balance_days: float = Field(3.0, ge=0)
+    """A provider's account lasts no longer than this, where it tells what is left."""
     alert_takeover_minutes: float = Field(15.0, ge=0)
     """A customer has waited this long for the person who took the conversation over."""
     alert_webhook_url: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -156,12 +156,12 @@ class UsageScreen(AreaScreen):
     @work(exclusive=True, exit_on_error=False, group="export")
     async def act_export(self) -> None:
         """The period by hour, tenant, agent, task and model, as CSV."""
-        from engine.observe.spending import usage_csv
+        from engine.observe.spending import first_midnight, usage_csv
 
-        feed, view = self.switchboard.session.feed, self.view
-        if feed is None or view is None:
+        feed, now = self.switchboard.session.feed, self.switchboard.clock.now()
+        if feed is None:
             return
-        until = self.switchboard.clock.now() + timedelta(hours=1)
-        text = await usage_csv(feed.pool, view.since, until)
-        name = f"switchboard-usage-{view.since:%Y-%m-%d}-to-{until:%Y-%m-%d}.csv"
+        since = first_midnight(now, panes.PERIODS[self.period][0])
+        text = await usage_csv(feed.pool, since, now + timedelta(hours=1))
+        name = f"switchboard-usage-{since:%Y-%m-%d}-to-{now.astimezone(UTC):%Y-%m-%d}.csv"
         self.deliver(text, name)

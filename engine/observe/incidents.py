@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.database.connection import Pool
 from engine.settings import Settings
 
-RULES = ("blocker", "queue_age", "error_rate", "spend", "takeover")
+RULES = ("blocker", "queue_age", "error_rate", "spend", "balance", "takeover")
 
 
 class Rule(BaseModel):
@@ -47,6 +47,11 @@ def rules(settings: Settings) -> list[Rule]:
         "queue_age": (seconds > 0, f"a message has waited {seconds:g} s for its turn", "QUEUE_SECONDS"),
         "error_rate": (errors > 0, f"{errors:.0%} of the last 10 minutes' turns failed", "ERROR_SHARE"),
         "spend": (spend > 0, f"{spend:.0%} of a tenant's budget of the day is spent", "SPEND_SHARE"),
+        "balance": (
+            settings.alert_balance_days > 0,
+            f"a provider's account lasts less than {settings.alert_balance_days:g} days",
+            "BALANCE_DAYS",
+        ),
         "takeover": (
             minutes > 0,
             f"a customer has waited {minutes:g} min for a person who took over",

@@ -129,6 +129,12 @@ def without_price(models: Iterable[Used]) -> tuple[Used, ...]:
     return tuple(sorted((used for used in models if used.unpriced), key=lambda used: -used.unpriced))
 
 
+def first_midnight(now: datetime, days: int) -> datetime:
+    """When the last `days` UTC days began, today being one of them."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=days - 1)
+
+
 async def spending(
     pool: Pool,
     now: datetime,
@@ -141,8 +147,8 @@ async def spending(
 
     `earlier`, an answer of before, saves adding up days that are over.
     """
-    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    since, until = midnight - timedelta(days=days - 1), midnight + timedelta(days=1)
+    midnight, since = first_midnight(now, 1), first_midnight(now, days)
+    until = midnight + timedelta(days=1)
     async with pool.connection() as connection:
         return Spending(
             since,
@@ -242,7 +248,7 @@ async def report(
         used = await _used(connection, since, until, by)
         models = used if by == "model" else await _used(connection, since, until, "model")
         now: datetime = (await (await connection.execute("SELECT now() AS now")).fetchall())[0]["now"]
-        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = first_midnight(now, 1)
         return Report(
             by,
             since,

@@ -7,13 +7,14 @@ While the database is away nothing can be told: watch `/api/v1/ready` from outsi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydantic import BaseModel
 
 from engine.database.connection import Pool, fetch, to_json
 from engine.logs import get_logger
 from engine.model import InboundStatus
+from engine.observe.accounts import Account, accounts
 from engine.observe.health import SystemHealth, system_health
 from engine.observe.incidents import targets
 from engine.observe.usage import Today, today
@@ -31,6 +32,8 @@ MOST_TRIES = 8
 RETRY_SECONDS = 5.0
 FEWEST_TURNS = 10
 BATCH = 20
+TRUSTED_SECONDS = 86_400.0
+"""A balance that is older says nothing about now."""
 
 
 class Finding(BaseModel):
@@ -71,6 +74,7 @@ class AlertWatch:
             health,
             await today(self._pool, self._settings.daily_budget_usd),
             await self._error_share(),
+            await self._accounts(),
         )
         lasting = self._lasting(found)
         async with self._pool.connection() as connection:
@@ -111,6 +115,12 @@ class AlertWatch:
         assert row is not None
         return row["failed"], row["turns"]
 
+    async def _accounts(self) -> tuple[Account, ...]:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SELECT now() AS now")).fetchone()
+            assert row is not None
+            return await accounts(connection, row["now"])
+
     async def _note(self, delivery: int, attempts: int, problem: str | None) -> None:
         status = "done" if problem is None else "failed" if attempts >= MOST_TRIES else "pending"
         async with self._pool.connection() as connection:
@@ -126,7 +136,11 @@ class AlertWatch:
 
 
 def findings(
-    settings: Settings, health: SystemHealth, usage: Today, errors: tuple[int, int]
+    settings: Settings,
+    health: SystemHealth,
+    usage: Today,
+    errors: tuple[int, int],
+    held: Sequence[Account] = (),
 ) -> list[Finding]:
     """Every rule that applies to these figures."""
     found: list[Finding] = []
@@ -158,7 +172,20 @@ def findings(
         if share and budget.share is not None and budget.share >= share:
             what = f"{budget.name} has spent {budget.spent_usd:.2f} of {budget.cap_usd:.2f} USD today."
             found.append(_finding("spend", f"tenant:{budget.tenant_id}", what))
-    return found
+    return [*found, *_short_of_money(settings.alert_balance_days, held)]
+
+
+def _short_of_money(days: float, held: Sequence[Account]) -> Iterator[Finding]:
+    """Accounts that last for less than so many days; 0 asks for none."""
+    for account in held:
+        left, age = account.days_left, account.age_seconds
+        if left is None or age is None or age > TRUSTED_SECONDS or left >= days:
+            continue
+        what = (
+            f"{account.provider} has {account.balance_usd:.2f} USD left, {left:.1f} days at the pace of the last "
+            "7 days. Top up the account."
+        )
+        yield _finding("balance", f"provider:{account.provider}", what)
 
 
 def _finding(rule: str, subject: str, what: str) -> Finding:

@@ -226,6 +226,11 @@ async def test_the_export_is_the_period_in_full_and_holds_no_formula(
         await seen.press("e")
         await seen.hears(f"Written to {folder}")
         (written,) = folder.iterdir()
+        await seen.press("right_square_bracket", "e")  # before the other period is on the screen
+        await seen.until(lambda: len([*folder.iterdir()]) == 2, "the other file")
+        week = min(folder.iterdir())
+        assert f"{midnight() - timedelta(days=6):%Y-%m-%d}" in week.name
+        await seen.until(lambda: "yesterday" in week.read_text(), "what was used yesterday")
         assert written.read_bytes().decode() == text
         assert written.stat().st_mode & 0o777 == 0o600
         monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(written / "no folder"))

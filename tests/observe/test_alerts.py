@@ -242,3 +242,36 @@ def test_the_commands_list_and_try(tmp_path: Path, dsn: str, receiver: Receiver)
     assert (done.returncode, done.stdout) == (0, "webhook: took it\n"), done.stderr
     assert receiver.events == [("test", "test")]
     assert json.loads(shell("alerts", "--json").stdout)["incidents"] == []
+
+
+async def test_an_account_that_runs_dry_is_told_until_it_is_topped_up(
+    pool: Pool, db: Connection, receiver: Receiver
+) -> None:
+    await db.execute(
+        """INSERT INTO et_provider_balances (provider, hour, state, balance_usd, told_at)
+           SELECT 'uniapi', now() - d * interval '1 day', 'told', 20 + 10 * d, now() - d * interval '1 day'
+             FROM generate_series(0, 4) d"""
+    )
+    for days, told in ((0.0, []), (1.9, []), (3.0, [("opened", "balance")])):
+        chosen = settings(receiver, alert_balance_days=days)
+        await watch(pool, chosen).watch()
+        await watch(pool, chosen).deliver()
+        assert receiver.events == told
+    (incident,) = await incidents(pool)
+    assert incident.what == (
+        "uniapi has 20.00 USD left, 2.0 days at the pace of the last 7 days. Top up the account."
+    )
+    await db.execute("UPDATE et_provider_balances SET balance_usd = 500 WHERE balance_usd = 20")
+    await watch(pool, chosen).watch()
+    await watch(pool, chosen).deliver()
+    assert receiver.events[1:] == [("resolved", "balance")]
+
+
+async def test_a_balance_of_long_ago_is_no_alert(pool: Pool, db: Connection) -> None:
+    await db.execute(
+        """INSERT INTO et_provider_balances (provider, hour, state, balance_usd, told_at)
+           SELECT 'uniapi', now() - d * interval '1 day', 'failed', 10 * d, now() - d * interval '1 day'
+             FROM generate_series(2, 4) d"""
+    )
+    await watch(pool, settings()).watch()
+    assert await incidents(pool) == []
