@@ -100,13 +100,15 @@ class OverviewScreen(AreaScreen):
 
         room = len(self.query_one(TripsPane).board.lines) or TRIPS
         async with pool.connection() as connection:
-            trips = await views.read_trips(connection, room)
+            newest = await views.newest_message(connection)
+            trips = await views.read_trips(connection, room, newest)
             if self._today is None or self._looks % TODAY_EVERY == 0:
                 self._today = await usage.read_today(connection, self._engine_cap())
             before = self._arrivals or usage.Arrivals()
-            self._arrivals = before.with_newer(
-                await usage.read_arrivals(connection, before.newest), MINUTES + 1
-            )
+            if newest > before.newest:
+                newer = await usage.read_arrivals(connection, before.newest)
+                before = before.with_newer(newer, MINUTES + 1)
+            self._arrivals = before
         self._looks += 1
         series = self._arrivals.series(self.switchboard.clock.now(), MINUTES)
         return OverviewView(trips, self._today, tuple(series))

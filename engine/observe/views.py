@@ -196,7 +196,7 @@ async def page_before(pool: Pool, search: MessageSearch, before: int = TOP, limi
         served = not stretched and message_sql.served(search, way) != "scan"
         params = message_sql.values(search)
         if before == TOP:
-            before = await _newest(connection) + 1
+            before = await newest_message(connection) + 1
         ids: list[int] = []
         reached = before
         for look in range(LOOKS):
@@ -222,7 +222,7 @@ async def page_after(pool: Pool, search: MessageSearch, after: int, limit: int =
         indexed = message_sql.served(search, way) != "scan"
         statement = message_sql.newer(search, way, indexed=indexed).encode()
         params = message_sql.values(search)
-        newest = await _newest(connection)
+        newest = await newest_message(connection)
         ids: list[int] = []
         reached = after
         for _ in range(LOOKS):
@@ -252,7 +252,7 @@ async def tail(
     is found; None when it has been quiet for a while and none can be missing.
     """
     async with pool.connection() as connection:
-        newest = await _newest(connection)
+        newest = await newest_message(connection)
         fresh: list[int] = []
         gap = newest - seen > message_sql.STRETCH
         if not gap and (newest > seen or known):
@@ -289,7 +289,7 @@ async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[in
         indexed = message_sql.served(search, way) != "scan"
         statement = message_sql.older(search, way, indexed=indexed).encode()
         params = message_sql.values(search)
-        reached = await _newest(connection) + 1
+        reached = await newest_message(connection) + 1
         while reached > 1 and len(ids) < limit:
             floor = max(0, reached - message_sql.STRETCH) if stretched else 0
             ids += await _ids(
@@ -302,12 +302,12 @@ async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[in
 async def trips(pool: Pool, limit: int) -> tuple[TripRow, ...]:
     """The newest inbound messages and how far each has come, the newest first."""
     async with pool.connection() as connection:
-        return await read_trips(connection, limit)
+        return await read_trips(connection, limit, await newest_message(connection))
 
 
-async def read_trips(connection: Connection, limit: int) -> tuple[TripRow, ...]:
+async def read_trips(connection: Connection, limit: int, newest_id: int) -> tuple[TripRow, ...]:
     """`trips`, on a connection that is at hand."""
-    floor = max(0, await _newest(connection) - TRIP_STRETCH)
+    floor = max(0, newest_id - TRIP_STRETCH)
     return tuple(TripRow(**row) for row in await fetch(connection, "trips", limit, floor))
 
 
@@ -353,7 +353,8 @@ def spellings(wanted: str) -> list[str]:
     return [wanted, digits, f"+{digits}", f"{digits}@c.us", f"{digits}@s.whatsapp.net", f"{digits}@lid"]
 
 
-async def _newest(connection: Connection) -> int:
+async def newest_message(connection: Connection) -> int:
+    """The highest message id; 0 when there is none."""
     found = await fetch(connection, "newest_message")
     return found[0]["id"] if found else 0
 
