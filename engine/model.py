@@ -5,11 +5,10 @@ Names and JSON keys are contracts with other programs; they are not to be rename
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
@@ -167,8 +166,7 @@ class AITrace(BaseModel):
         return value.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-@dataclass(frozen=True, slots=True)
-class LLMMessage:
+class LLMMessage(NamedTuple):
     """One message of a chat-completions request."""
 
     role: Literal["system", "user", "assistant"]

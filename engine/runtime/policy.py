@@ -38,6 +38,22 @@ HUMAN_ASKED = re.compile(
     r"|\bfalar com (uma pessoa|um humano|um atendente)\b",
     re.IGNORECASE,
 )
+PERSON = (
+    *(
+        "huma",
+        "mensch",
+        "person",
+        "pessoa",
+        "agent",
+        "operator",
+        "operátor",
+        "represent",
+        "manager",
+        "someone",
+    ),
+    *("colleague", "algu", "tarbe", "conse", "quelqu", "člověk", "atendente", "bot", "ai", "aı"),
+)
+"""Pieces of words, casefolded, one of which every match of `HUMAN_ASKED` holds: found at a tenth of its cost."""
 LINK = re.compile(r"(?:https?://|www\.)[^\s<>()\"']+", re.IGNORECASE)
 SAME_TEXT_LIMIT = 3
 LEAKED_CHARACTERS = 80
@@ -174,7 +190,8 @@ def _window(situation: Situation) -> Block | None:
 def _human_requested(situation: Situation) -> Block | None:
     for text in situation.texts:
         lowered = text.casefold()
-        if HUMAN_ASKED.search(text) or any(p.casefold() in lowered for p in situation.human_phrases if p):
+        asked = any(piece in lowered for piece in PERSON) and HUMAN_ASKED.search(text)
+        if asked or any(p.casefold() in lowered for p in situation.human_phrases if p):
             return Block("policy.human_requested", "the customer asked for a person", hand_over=True)
     return None
 

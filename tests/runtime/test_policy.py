@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import from_regex
 
 from engine.runtime import policy
 from engine.runtime.context_builder import Said
@@ -44,6 +46,11 @@ def test_a_calm_situation_passes_every_rule() -> None:
     assert block is None
     assert {verdict.verdict for verdict in verdicts} == {"pass"}
     assert len(verdicts) == 6
+
+
+@given(from_regex(policy.HUMAN_ASKED))
+def test_whoever_asks_for_a_person_says_one_of_the_pieces_that_are_looked_for_first(text: str) -> None:
+    assert any(piece in text.casefold() for piece in policy.PERSON)
 
 
 @pytest.mark.parametrize(
