@@ -95,7 +95,8 @@ def _inbound(host: Host) -> str | None:
     message = host.subject("message")
     if message is None:
         return "No message is chosen."
-    return None if message.direction == "inbound" else "Only a customer's message can be replayed."
+    told = "This is an answer; choose the customer's message (→) above it, which can be replayed."
+    return None if message.direction == "inbound" else told
 
 
 def _replayable(host: Host) -> str | None:

@@ -31,6 +31,8 @@ class Area:
     tooltip: str
     badge: Badge | None = None
     """How many things in it want a person; shown on its tab unless 0."""
+    brief: str = ""
+    """A shorter word for its title, where the tabs have little room."""
 
     def open(self) -> AreaScreen:
         """Its screen, new."""
@@ -67,6 +69,7 @@ AREAS: tuple[Area, ...] = (
         "console.screens.messages:MessagesScreen",
         "Every message, live, with its trip, trace and cost.",
         lambda health: _queued(health, ("inbound_error", None)),
+        brief="Msgs",
     ),
     Area(
         "outbound",
@@ -75,6 +78,7 @@ AREAS: tuple[Area, ...] = (
         "console.screens.outbound:OutboundScreen",
         "What is on its way to customers, what failed, and what nobody knows the outcome of.",
         lambda health: _queued(health, ("failed", "unknown")),
+        brief="Out",
     ),
     Area(
         "usage",
@@ -104,11 +108,14 @@ AREAS: tuple[Area, ...] = (
         "Journal",
         "console.screens.journal:JournalScreen",
         "The engine's log, what people did, failed LLM calls and schema runs.",
+        brief="Log",
     ),
 )
 
 
 def area(name: str) -> Area | None:
-    """The area of this id, title or key, as somebody types it."""
+    """The area of this id, title (in short, too) or key, as somebody types it."""
     wanted = name.strip().casefold()
-    return next((a for a in AREAS if wanted in (a.id, a.title.casefold(), a.key)), None)
+    return next(
+        (a for a in AREAS if wanted in (a.id, a.title.casefold(), a.key, a.brief.casefold() or a.id)), None
+    )

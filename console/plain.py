@@ -109,7 +109,8 @@ def _queue_lines(queues: Iterable[QueueState]) -> Iterator[str]:
         if queue.count:
             name = f"{queue.status} ({queue.outcome})" if queue.outcome else queue.status
             count = f"{queue.count}{'+' if queue.more else ''}"
-            yield f"{queue.queue:<10} {name:<24} {count:>7}   oldest {seconds(queue.oldest_age_seconds)}"
+            held = f"   {queue.held} of them where the AI is paused" if queue.held else ""
+            yield f"{queue.queue:<10} {name:<24} {count:>7}   oldest {seconds(queue.oldest_age_seconds)}{held}"
 
 
 def stage_line(stage: Stage) -> str:

@@ -15,9 +15,10 @@ WARN = ".warn"
 BAD = ".bad"
 BUSY = ".busy"
 KEY = ".key"
+STOPPED = ".stopped"
 HIT = "bold underline"
 """What was searched for, where it stands in a text."""
-LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key", "gone", "came", "tab--chosen")
+LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key", "gone", "came", "stopped", "tab--chosen")
 """To be among the COMPONENT_CLASSES of every screen, and of widgets that draw much."""
 
 

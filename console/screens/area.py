@@ -179,10 +179,13 @@ class AreaScreen(Guarded[None]):
             self.say(action.why_not(self) or "", title=action.title, bad=True)
             event.stop()
 
+    def keys_of(self, action: Action) -> list[str]:
+        """The keys of an action by Textual's names, remapped or not."""
+        return self.switchboard.session.preferences.keys.get(action.id, action.key).split(",")
+
     def key_of(self, action: Action) -> str:
-        """The key of an action as it is shown, remapped or not."""
-        remapped = self.switchboard.session.preferences.keys.get(action.id, action.key)
-        return self.switchboard.key_name(remapped.split(",")[0])
+        """The first key of an action as it is shown."""
+        return self.switchboard.key_name(self.keys_of(action)[0])
 
     async def do(self, act: Awaitable[Done]) -> Done | None:
         """Await an act; a refusal becomes a toast and None. Whatever is on the screen is read again."""

@@ -169,9 +169,7 @@ class InboxScreen(FilteredScreen, InboxDesk):
     def on_arranged_list_opened(self, event: ArrangedList.Opened) -> None:
         self._choose(event.row.row.id)
         self.unfold()
-        row = self.thread
-        writable = row is not None and row.owner == "human" and not self._composer.disabled
-        (self._composer if writable else self.query_one(Transcript)).focus()
+        self.query_one(Transcript).focus()
 
     def _choose(self, thread_id: int) -> None:
         if thread_id == self.chosen:

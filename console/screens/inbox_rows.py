@@ -145,14 +145,26 @@ class ThreadList(ArrangedList[Shown]):
         room = max(1, width - 4 - right.cell_length)
         return [
             Content.assemble((f"{look.glyph} ", look.style), fit(name, room), " ", right, " "),
-            fit(Content.assemble("  ", owner(row), countdowns(row), labels(thread), last_words(row)), width),
+            fit(Content.assemble("  ", _standing(row), last_words(row)), width),
         ]
 
 
+def _standing(item: Shown) -> Content:
+    """Who answers until when, and what it is about, before the last words."""
+    parts = Content.assemble(owner(item), countdowns(item), labels(item.row))
+    return (
+        Content.assemble(parts[1:] if parts.plain.startswith(" ") else parts, (" · ", MUTED))
+        if parts.plain
+        else parts
+    )
+
+
 def owner(item: Shown) -> Content:
-    """Who answers, and since when."""
+    """Who answers, and since when; nothing where the AI does, as everywhere."""
     row = item.row
     if row.owner != "human":
+        if not row.paused and row.operator is None:
+            return Content("")
         who = ("‖ AI paused", WARN) if row.paused else ("AI", MUTED)
         whose = "" if row.operator is None else " → you" if item.mine else f" → {row.operator}"
         return Content.assemble(who, cell(whose, GOOD if item.mine else "", 16))
@@ -187,15 +199,13 @@ def last_words(item: Shown) -> Content:
     """What was said last, or written and not sent."""
     row = item.row
     if item.writing:
-        return Content.styled(" · ✎ you are writing", WARN)
+        return Content.styled("✎ you are writing", WARN)
     if row.drafted:
-        return Content.assemble((" · ✎ draft", WARN), (" · ", MUTED), cell(row.last_text, MUTED))
+        return Content.assemble(("✎ draft", WARN), (" · ", MUTED), cell(row.last_text, MUTED))
     said = {"ai": "AI: ", "human": "you: " if item.mine else "we: "}.get(row.last_author or "", "")
-    if row.owner != "human" and said == "AI: ":
-        said = ""
     text = (
         cell(row.last_text, MUTED)
         if row.last_text
         else Content.styled(f"({row.last_kind or 'empty'})", MUTED)
     )
-    return Content.assemble((f" · {said}", MUTED), text)
+    return Content.assemble((said, MUTED), text)

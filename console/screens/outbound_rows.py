@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from engine.observe.records import SendRow
 
 HEADS: dict[str, tuple[Look, str]] = {
-    "unknown": (Look("?", "Unknown outcome", BAD), "each wants a decision: s it arrived, r send it again"),
+    "unknown": (
+        Look("?", "Unknown outcome", BAD),
+        "decide each: s it arrived, r send it again · S all arrived",
+    ),
     "failed": (Look("✗", "Failed", BAD), "given up; r tries again"),
     "retry": (Look("↻", "Waiting for another try", WARN), "go out by themselves; x cancels"),
     "sending": (OUTBOUND["processing"], "with the channel right now"),

@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 REMEDY_KEYS = (
     ("schema", "m", "overview.migrate"),
     ("ai.paused", "k", "overview.pause_ai"),
+    ("channel.paused", "K", "overview.pause_channel"),
+    ("llm.unconfigured", "7, then s", "go.settings"),
 )
 NAME = 16
+HELD = Look("‖", "paused", WARN)
+"""Of messages that wait where the AI is paused."""
 
 
 def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
@@ -51,7 +55,7 @@ def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
     most = 2 if brief else 6
     lines = []
     if not health.blockers:
-        lines.append(Line(Content.assemble(("● Ready. ", GOOD), ("Inbound messages are answered.", MUTED))))
+        lines.append(Line(_ready(health)))
     for blocker in health.blockers[:most]:
         lines += _blocker(blocker, "✗", BAD)
     for warning in health.warnings[: max(1, most - len(health.blockers))]:
@@ -62,10 +66,20 @@ def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
     return lines
 
 
+def _ready(health: SystemHealth) -> Content:
+    codes = {warning.code for warning in health.warnings}
+    if "ai.paused" in codes:
+        return Content.assemble(
+            ("‖ Paused. ", WARN), ("Nothing is answered until the AI is let on again.", WARN)
+        )
+    but = ", but not where the AI is paused" if codes & {"channel.paused", "thread.paused"} else ""
+    return Content.assemble(("● Ready. ", GOOD), (f"Inbound messages are answered{but}.", MUTED))
+
+
 def _blocker(blocker: Blocker, glyph: str, style: str) -> list[Line]:
     key, action = next(((k, a) for code, k, a in REMEDY_KEYS if blocker.code.startswith(code)), ("", None))
     what = Content.assemble((f"{glyph} ", style), cell(blocker.what), "  ", cell(blocker.where, MUTED))
-    remedy = Content.assemble("  → ", cell(blocker.remedy, MUTED), (f"  [{key}]" if key else "", KEY))
+    remedy = Content.assemble("  → ", (f"[{key}] " if key else "", KEY), cell(blocker.remedy, MUTED))
     return [Line(what), Line(remedy, ("act", action) if action else None)]
 
 
@@ -204,30 +218,46 @@ def queues(health: SystemHealth, sparks: dict[str, str], *, brief: bool) -> list
     shown = [queue for queue in health.queues if queue.count or not brief]
     lines = [heading("Queues", "now · oldest" if shown else "all empty")]
     for queue in shown:
-        state = queue_look(queue)
-        style = state.style if queue.count else MUTED
-        lines.append(
-            Line(
-                Content.assemble(
-                    ("in  " if queue.queue == "inbound" else "out ", MUTED),
-                    (f"{state.glyph} {state.word:<13}", style),
-                    fit(
-                        Content.styled(count(queue.count, queue.more), "" if queue.count else MUTED),
-                        7,
-                        right=True,
-                    ),
-                    fit(Content.styled(age(queue.oldest_age_seconds), MUTED), 8, right=True),
-                    ("  " + sparks.get(spark_key(queue), ""), BUSY),
-                ),
-                ("queue", (queue.status, queue.outcome)) if queue.count else None,
+        waiting = queue.count - queue.held
+        if waiting or not (brief and queue.held):
+            spark = sparks.get(spark_key(queue), "")
+            lines.append(
+                _queue(queue, queue_look(queue), waiting, queue.more, queue.oldest_age_seconds, spark)
             )
-        )
+        if queue.held:
+            lines.append(_queue(queue, HELD, queue.held, queue.more, queue.held_oldest_age_seconds))
     return lines
+
+
+def _queue(
+    queue: QueueState, state: Look, number: int, more: bool, oldest: float | None, spark: str = ""
+) -> Line:
+    return Line(
+        Content.assemble(
+            (" in  " if queue.queue == "inbound" else " out ", MUTED),
+            (f"{state.glyph} {state.word:<13}", state.style if number else MUTED),
+            fit(Content.styled(count(number, more), "" if number else MUTED), 7, right=True),
+            fit(Content.styled(age(oldest), MUTED), 8, right=True),
+            (f"  {spark}" if spark else "", BUSY),
+        ),
+        ("queue", (queue.status, queue.outcome)) if number else None,
+    )
 
 
 def queue_facts(health: SystemHealth) -> list[Any]:
     """What `queues` tells."""
-    return [(q.status, q.outcome, q.count, q.more, age(q.oldest_age_seconds)) for q in health.queues]
+    return [
+        (
+            q.status,
+            q.outcome,
+            q.count,
+            q.more,
+            age(q.oldest_age_seconds),
+            q.held,
+            age(q.held_oldest_age_seconds),
+        )
+        for q in health.queues
+    ]
 
 
 def spark_key(queue: QueueState) -> str:

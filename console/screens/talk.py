@@ -118,7 +118,8 @@ def why_not_write(row: ThreadRow, clock: Clock, draft: Draft | None) -> str | No
     if seconds is not None and seconds <= 0:
         return "The channel's 24 h window is closed: it takes an answer again when the customer has written."
     if row.owner != "human" and (draft is None or draft.reason != "suggested"):
-        return "The AI answers this conversation; t takes it over."
+        does = "is paused here" if row.paused else "answers this conversation"
+        return f"The AI {does}; t takes it over."
     return None
 
 

@@ -158,7 +158,7 @@ def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:
     said = cell(trip.text) if trip.text else Content.styled(f"({trip.kind or 'empty'})", MUTED)
     return Line(
         Content.assemble(
-            ("› " if newest else "  ", KEY),
+            (" › " if newest else "   ", KEY),
             (clock.time(trip.created_at), MUTED),
             " ",
             fit(cell(trip.who, limit=40), who),

@@ -25,7 +25,7 @@ def typeable(text: str) -> str:
 class Composer(TextArea):
     """A text to be sent, or kept as a note."""
 
-    BINDINGS = [Binding("escape", "leave", "Leave", show=False)]  # noqa: RUF012 - Textual's way
+    BINDINGS = [Binding("escape", "leave", "Leave")]  # noqa: RUF012 - Textual's way
     DEFAULT_CSS = """
     Composer {
         height: auto;

@@ -19,7 +19,10 @@ from console.words import BAD, KEY, MUTED
 class FilterInput(Input):
     """Escape gives up typing; nothing blinks."""
 
-    BINDINGS = [Binding("escape", "give_up", "Give up", show=False)]  # noqa: RUF012 - Textual's way
+    BINDINGS = [  # noqa: RUF012 - Textual's way
+        Binding("enter", "submit", "Filter"),
+        Binding("escape", "give_up", "Give up"),
+    ]
 
     def on_mount(self) -> None:
         self.cursor_blink = False

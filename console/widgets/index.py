@@ -9,10 +9,8 @@ from typing import Any
 from textual.content import Content
 from textual.geometry import Region
 from textual.message import Message
-from textual.strip import Strip
 
 from console.widgets.lines import Line, Lines
-from console.words import KEY
 
 
 class Index(Lines):
@@ -38,12 +36,6 @@ class Index(Lines):
             self.cursor = wanted
         if self.target() != before:
             self.post_message(self.Chosen(self, self.target()))
-
-    def _draw(self, line: Line, width: int, under_cursor: bool) -> Strip:
-        if under_cursor and line.target is not None and line.content.plain.startswith(" "):
-            marked = Content.assemble(("▌", KEY), line.content[1:])  # seen without colours as well
-            line = Line(marked, line.target)
-        return super()._draw(line, width, under_cursor)
 
     def watch_cursor(self, before: int, now: int) -> None:
         super().watch_cursor(before, now)

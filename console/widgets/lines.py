@@ -1,7 +1,7 @@
 """Lines of Content; only those that changed are drawn again.
 
 A line may have a target: then the pane takes the focus, a cursor moves over such lines, and Enter or a click
-posts `Lines.Opened` with the target.
+posts `Lines.Opened` with the target. Such lines are drawn with a free first column, where the cursor has its mark.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 from console.actions import bindings
-from console.words import LOOKS, MUTED, STRONG
+from console.words import KEY, LOOKS, MUTED, STRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,12 @@ def fit(content: Content, width: int, *, right: bool = False) -> Content:
     content = content.truncate(width, ellipsis=True)
     room = width - content.cell_length
     return content.pad_left(room) if right else content.pad_right(room)
+
+
+def _marked(content: Content, under_cursor: bool) -> Content:
+    """A line that leads somewhere, its first column kept free for the cursor's mark, seen without colours too."""
+    rest = content[1:] if content.plain.startswith(" ") else content
+    return Content.assemble(("▌", KEY) if under_cursor else " ", rest)
 
 
 def changed_cells(before: Strip, now: Strip) -> tuple[int, int]:
@@ -148,7 +154,7 @@ class Lines(Widget):
         return strip
 
     def _draw(self, line: Line, width: int, under_cursor: bool) -> Strip:
-        content = line.content
+        content = line.content if line.target is None else _marked(line.content, under_cursor)
         if under_cursor and line.target is not None:
             content = fit(content, width).stylize(".lines--cursor")
         strips = Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from console.sanitise import cell
 from console.widgets.lines import Line, Lines, fit
-from console.words import BAD, BUSY, GOOD, MUTED, STRONG, WARN
+from console.words import BAD, BUSY, GOOD, MUTED, STOPPED, STRONG, WARN
 
 if TYPE_CHECKING:
     from engine.observe.health import SystemHealth
@@ -61,9 +61,13 @@ def _verdict(status: Status) -> Content:
         more = f"  (+{len(health.blockers) - 1} more)" if len(health.blockers) > 1 else ""
         return Content.assemble(("✗ not ready ", BAD), cell(health.blockers[0].what), (more, MUTED))
     if status.ai_paused:
-        return Content.assemble(("‖ AI PAUSED ", WARN), ("nothing is answered; k on Overview resumes", MUTED))
+        return Content.assemble(
+            (" ‖ AI PAUSED ", STOPPED), ("nothing is answered; k on Overview resumes", MUTED)
+        )
     if status.held:
-        return Content.assemble(("● ready ", GOOD), cell(f"‖ AI PAUSED {', '.join(status.held)}", WARN))
+        return Content.assemble(
+            ("● ready ", GOOD), (" ‖ AI PAUSED ", STOPPED), cell(", ".join(status.held), WARN)
+        )
     if health.warnings:
         return Content.assemble(("● ready ", GOOD), cell(health.warnings[0].what, MUTED))
     return Content.styled("● ready", GOOD)
@@ -79,7 +83,7 @@ def _facts(status: Status) -> list[Content]:
         alive = sum(engine.alive for engine in health.engines)
         facts.append(Content.styled(f"{alive} engine{'' if alive == 1 else 's'}", MUTED if alive else BAD))
         if (status.ai_paused or status.held) and health.blockers:  # else the verdict says so
-            facts.append(Content.styled("‖ AI PAUSED", WARN))
+            facts.append(Content.styled(" ‖ AI PAUSED ", STOPPED))
         if health.simulated:
             facts.append(Content.styled("SIMULATED", WARN))
     if status.read_only:

@@ -16,6 +16,7 @@ import psycopg
 
 from engine.database.connection import Connection, Pool, fetch
 from engine.model import InboundStatus
+from engine.observe.duration import duration
 from engine.observe.reading import ALIVE_SECONDS
 from engine.text import one_line
 
@@ -85,7 +86,7 @@ def _received(facts: Facts) -> str:
     if facts["attempts"] and thread["due_in"] is not None and thread["due_in"] > 0:
         return (
             f"Attempt {facts['attempts']} failed ({_cause(facts)}), and it is tried again in "
-            f"{_time(thread['due_in'])}."
+            f"{duration(thread['due_in'])}."
         )
     return _not_claimed_yet(facts, thread)
 
@@ -95,7 +96,7 @@ def _not_claimed_yet(facts: Facts, thread: Facts) -> str:
     if due is None:
         return "Its conversation does not know of it; an engine's sweep finds it within a minute."
     if due > 0:
-        return f"It waits {_time(due)} more, in case the customer writes on (quiet window)."
+        return f"It waits {duration(due)} more, in case the customer writes on (quiet window)."
     if thread["ahead"]:
         return f"{_count(thread['ahead'], 'earlier message')} of this conversation came first, and it is due next."
     if all(engine["state"] in ("starting", "stopping") for engine in facts["engines"]):
@@ -124,7 +125,7 @@ def _processing(facts: Facts) -> str:
         )
     seconds = facts["working_for"] or 0.0
     slow = ", which is unusually long" if seconds > LONG_TURN_SECONDS else ""
-    return f"The AI is answering it right now (attempt {attempt}, for {_time(seconds)} on {engine}{slow})."
+    return f"The AI is answering it right now (attempt {attempt}, for {duration(seconds)} on {engine}{slow})."
 
 
 def _replied(facts: Facts) -> str:
@@ -142,7 +143,7 @@ def _replied(facts: Facts) -> str:
                 return f"{name}; the engine that was sending it is gone, and its rescue follows in seconds."
             return f"{name}, which is being sent right now."
         case "retry_scheduled":
-            wait = f"again in {_time(reply['next_in'])}" if reply["next_in"] > 0 else "again now"
+            wait = f"again in {duration(reply['next_in'])}" if reply["next_in"] > 0 else "again now"
             return f"{name}, but sending it failed ({_said(reply['error'] or 'no reason told')}); it is tried {wait}."
     return f"{name}, but {_why_not_sent(reply)}."
 
@@ -150,7 +151,7 @@ def _replied(facts: Facts) -> str:
 def _arrival(reply: Facts) -> str:
     for key, word in (("read_ago", "read"), ("delivered_ago", "delivered"), ("sent_ago", "sent")):
         if reply[key] is not None:
-            return f"{word} {_time(reply[key])} ago"
+            return f"{word} {duration(reply[key])} ago"
     return "sent"
 
 
@@ -162,7 +163,7 @@ def _why_queued(facts: Facts, reply: Facts) -> str:
     if any(reply["route"] in (engine["paused_channels"] or []) for engine in facts["engines"]):
         return f" until the channel {reply['route']} is well again"
     if reply["next_in"] > 1:
-        return f" for {_time(reply['next_in'])} more (quiet hours, or the pace of the channel)"
+        return f" for {duration(reply['next_in'])} more (quiet hours, or the pace of the channel)"
     return ""
 
 
@@ -183,9 +184,7 @@ def _with_a_person(facts: Facts) -> str:
     answer = facts["human_reply"]
     if answer:
         on_its_way = "" if answer["status"] in ("sent", "accepted", "failed") else ", which is on its way"
-        return (
-            f"A person replied {_time(answer['ago'])} ago (message {answer['id']}{on_its_way}), not the AI."
-        )
+        return f"A person replied {duration(answer['ago'])} ago (message {answer['id']}{on_its_way}), not the AI."
     return f"{_why_with_a_person(facts)}{_what_next(facts)}."
 
 
@@ -220,7 +219,7 @@ def _what_next(facts: Facts) -> str:
         return "; nobody has replied yet"
     if left <= 0:
         return "; nobody has replied, and the conversation goes back to the AI in a moment"
-    return f"; nobody has replied yet, and the conversation goes back to the AI in {_time(left)}"
+    return f"; nobody has replied yet, and the conversation goes back to the AI in {duration(left)}"
 
 
 def _failed(facts: Facts) -> str:
@@ -256,15 +255,3 @@ def _capital(text: str) -> str:
 
 def _lowered(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-
-def _time(seconds: float) -> str:
-    """A span of time in its largest sensible unit."""
-    seconds = max(seconds, 0.0)
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 36 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"

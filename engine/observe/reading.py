@@ -47,7 +47,10 @@ class QueueState(BaseModel):
     more: bool = False
     oldest_age_seconds: float | None = None
     """None when there is none, or nobody knows. Where `more` is set, the oldest of those counted, but of
-    `inbound_error` the oldest of all."""
+    `inbound_error` the oldest of all. Of `received`: the oldest of those that are not held."""
+    held: int = 0
+    """Of `received`, within `count`: those that wait because the AI is paused for them."""
+    held_oldest_age_seconds: float | None = None
 
 
 class DatabaseState(BaseModel):
@@ -213,6 +216,8 @@ def _queues(rows: list[dict[str, Any]]) -> list[QueueState]:
                 count=min(row["count"], COUNT_LIMIT),
                 more=(queue, status) in full,
                 oldest_age_seconds=row["age"],
+                held=min(row.get("held", 0), COUNT_LIMIT),
+                held_oldest_age_seconds=row.get("held_age"),
             )
         )
     return states

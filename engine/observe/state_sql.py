@@ -27,14 +27,22 @@ SELECT c.catalogue, clock_timestamp() AS now, current_setting('server_version') 
 
 _SAMPLE = f"LIMIT {COUNT_LIMIT + 1}"
 
+# Where the AI is paused, messages wait on purpose: they are `held`, and told apart from those that should not.
+_HOLDS = """owner = 'ai' AND (paused_at IS NOT NULL OR channel = ANY (p.channels) OR p.everywhere)"""
+
 _RECEIVED = f"""
 SELECT 'inbound' AS queue, 'received' AS status, NULL AS outcome, count(*) AS count,
-       least(min(created_at), (
-           SELECT burst_started_at FROM et_threads WHERE due_at IS NOT NULL AND holder IS NULL
-            ORDER BY due_at LIMIT 1)) AS since
-  FROM (SELECT created_at FROM et_messages
-         WHERE direction = 'inbound' AND delivery_status = 'received'
-         ORDER BY thread_id, id {_SAMPLE}) s
+       least(min(created_at) FILTER (WHERE NOT held), (
+           SELECT burst_started_at FROM et_threads, paused p
+            WHERE due_at IS NOT NULL AND holder IS NULL AND NOT (p.holding AND {_HOLDS})
+            ORDER BY due_at LIMIT 1)) AS since,
+       count(*) FILTER (WHERE held) AS held, min(created_at) FILTER (WHERE held) AS held_since
+  FROM (SELECT r.created_at, p.holding AND coalesce((
+                   SELECT {_HOLDS} FROM et_threads WHERE id = r.thread_id), false) AS held
+          FROM paused p, (
+               SELECT thread_id, created_at FROM et_messages
+                WHERE direction = 'inbound' AND delivery_status = 'received'
+                ORDER BY thread_id, id {_SAMPLE}) r) s
 HAVING count(*) > 0
 """  # noqa: S608
 
@@ -92,10 +100,9 @@ SELECT 'outbound', 'failed', kind, count(*), min(since)
  GROUP BY kind
 """  # noqa: S608
 
-_QUEUES = " UNION ALL ".join(
-    f"({query})"
+_QUEUES = f"({_RECEIVED})" + "".join(  # noqa: S608
+    f" UNION ALL (SELECT q.*, 0, NULL::timestamptz FROM ({query}) q)"  # noqa: S608
     for query in (
-        _RECEIVED,
         _INBOUND_PROCESSING,
         _INBOUND_ERROR,
         _TAKEOVER,
@@ -106,8 +113,25 @@ _QUEUES = " UNION ALL ".join(
     )
 )
 
+
+def _age(since: str) -> str:
+    """Seconds since then; NULL where it is NULL."""
+    return f"CASE WHEN {since} IS NOT NULL THEN greatest(extract(epoch FROM clock_timestamp() - {since}), 0)::float END"
+
+
 #: Engines, switches and queues, as one JSON document.
 STATE = f"""
+WITH switches AS MATERIALIZED (
+    SELECT coalesce((SELECT value = 'true' FROM et_platform_settings WHERE key = 'ai_paused'), false) AS everywhere,
+           ARRAY(SELECT jsonb_array_elements_text(value) FROM et_platform_settings
+                  WHERE key = 'paused_channels' AND jsonb_typeof(value) = 'array') AS channels
+), counted AS MATERIALIZED (
+    SELECT count(*) AS threads
+      FROM (SELECT FROM et_threads WHERE paused_at IS NOT NULL ORDER BY paused_at LIMIT {PAUSED_LIMIT + 1}) s
+), paused AS MATERIALIZED (
+    SELECT everywhere, channels, threads, everywhere OR channels <> '{{}}' OR threads > 0 AS holding
+      FROM switches, counted
+)
 SELECT json_build_object(
     'engines', (
         SELECT coalesce(json_agg(e ORDER BY e.age), '[]') FROM (
@@ -122,13 +146,12 @@ SELECT json_build_object(
             SELECT id, rule, subject, what FROM et_incidents WHERE resolved_at IS NULL ORDER BY id LIMIT 100) i),
     'ai_paused', (SELECT value FROM et_platform_settings WHERE key = 'ai_paused'),
     'paused_channels', (SELECT value FROM et_platform_settings WHERE key = 'paused_channels'),
-    'paused_threads', (SELECT count(*) FROM (
-        SELECT FROM et_threads WHERE paused_at IS NOT NULL ORDER BY paused_at LIMIT {PAUSED_LIMIT + 1}) s),
+    'paused_threads', (SELECT threads FROM paused),
     'paused_tenants', (SELECT count(*) FROM et_tenants WHERE paused),
     'queues', (
         SELECT coalesce(json_agg(json_build_object(
                    'queue', queue, 'status', status, 'outcome', outcome, 'count', count,
-                   'age', greatest(extract(epoch FROM clock_timestamp() - since), 0)::float)), '[]')
+                   'age', {_age("since")}, 'held', held, 'held_age', {_age("held_since")})), '[]')
           FROM ({_QUEUES}) q)
 )::text AS state
 """  # noqa: S608

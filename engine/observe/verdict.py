@@ -15,6 +15,7 @@ from engine.model import (
     Outcome,
     WorkerSnapshot,
 )
+from engine.observe.duration import duration
 from engine.observe.reading import EngineState, QueueState, Reading
 from engine.observe.state_sql import PAUSED_LIMIT
 from engine.text import one_line
@@ -24,6 +25,13 @@ WAITING_SECONDS = 120.0
 CONNECTIONS_SHARE = 0.9
 """From this share of the server's connections on, the next engine may not get one."""
 
+SEE_JOURNAL = "See the console's Journal: alert."
+ALERT_REMEDIES = {
+    "takeover": "Answer in the console's Inbox (w goes to who waits longest), or hand the conversation back (T).",
+    "queue_age": "Look at “why no reply?” in the console's Messages.",
+    "error_rate": "Read why in the console's Messages (filter status:error).",
+    "spend": "See the budgets in the console's Usage.",
+}
 #: LLM providers in these states may still give a reply.
 CAN_ANSWER = frozenset({"up", "degraded", "unknown"})
 #: The most telling first.
@@ -153,12 +161,12 @@ def notices(reading: Reading, engines: Sequence[EngineState]) -> list[Blocker]:
     found += [_deaf(engine) for engine in engines if engine.alive and _is_deaf(engine)]
     # A blocker shows as such.
     found += [
-        _notice(f"alert.{one.rule}", one.what, one.subject, "See the console's Journal: alert.")
+        _notice(f"alert.{one.rule}", one.what, one.subject, ALERT_REMEDIES.get(one.rule, SEE_JOURNAL))
         for one in reading.incidents
         if one.rule != "blocker"
     ]
     for queue in reading.queues:
-        found += _of_queue(queue, waits=not reading.ai_paused)
+        found += _of_queue(queue)
     used, limit = reading.database.connections, reading.database.connections_max
     if used and limit and used >= CONNECTIONS_SHARE * limit:
         found.append(
@@ -177,7 +185,7 @@ def _paused_channel(name: str) -> Blocker:
     return _notice("channel.paused", what, one_line(name, 64), "Resume it on the console's Overview (K).")
 
 
-def _of_queue(queue: QueueState, *, waits: bool) -> list[Blocker]:
+def _of_queue(queue: QueueState) -> list[Blocker]:
     count = f"{queue.count}{'+' if queue.more else ''}"
     if queue.outcome is Outcome.UNKNOWN and queue.count:
         what = f"{count} send(s) of unknown outcome: they are never sent again by themselves."
@@ -188,15 +196,15 @@ def _of_queue(queue: QueueState, *, waits: bool) -> list[Blocker]:
         remedy = "Read why in the console's Messages, and replay them."
         return [_notice("inbound.error", what, "et_messages", remedy)]
     age = queue.oldest_age_seconds
-    if queue.status == InboundStatus.RECEIVED and waits and age is not None and age > WAITING_SECONDS:
-        what = f"An inbound message has waited {age:.0f} s for its turn."
+    if queue.status == InboundStatus.RECEIVED and age is not None and age > WAITING_SECONDS:
+        what = f"An inbound message has waited {duration(age)} for its turn."
         remedy = "Look at “why no reply?” in the console's Messages."
         return [_notice("inbound.waiting", what, "et_messages", remedy)]
     return []
 
 
 def _silent(engine: EngineState) -> Blocker:
-    what = f"The engine {engine.name} last gave a sign {engine.heartbeat_age_seconds:.0f} s ago."
+    what = f"The engine {engine.name} last gave a sign {duration(engine.heartbeat_age_seconds)} ago."
     remedy = f"See what became of process {engine.pid} on {engine.host}; its work is taken over by others."
     return _notice("engine.silent", what, engine.name, remedy)
 

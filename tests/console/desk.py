@@ -16,6 +16,12 @@ from tests.support.consoles import hold_still
 from tests.support.conversations import ME
 from tests.support.rows import Connection
 
+PICTURES = pytest.mark.parametrize(
+    ("size", "colours"),
+    [((80, 24), True), ((140, 40), True), ((200, 60), True), ((80, 24), False), ((140, 40), False)],
+    ids=["80x24", "140x40", "200x60", "80x24-NO_COLOR", "140x40-NO_COLOR"],
+)
+"""A picture in every size, and without colours where there is least room and where there is some."""
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ue000-\uf8ff]")
 
 

@@ -35,6 +35,7 @@ async def test_each_fault_is_explained_in_full_and_one_that_happens_once_gives_a
     async with console(size=(80, 24)) as pilot:
         await pilot.app.push_screen(FaultSwitches(Stage()))
         await shows(pilot, "readable.")
+        assert "▌○ off  Outage" in screen_text(pilot.app), "the cursor is seen without colours"
         await pilot.press("enter")
         await shows(pilot, "● on   Outage")
         assert "it happens now" not in screen_text(pilot.app)

@@ -8,12 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from console.actions import ACTIONS, BY_ID
 from console.areas import AREAS
 from console.screens.area import AreaScreen
 from console.screens.confirm import Confirm
 from console.session import Preferences
+from console.widgets.area_tabs import AreaTabs
 from console.widgets.footer import KeyBar
 from console.words import MUTED
 from tests.support.consoles import make_app, screen_text, shows, until
@@ -72,6 +74,8 @@ async def test_the_kill_switch_is_confirmed_shown_everywhere_and_lifted(console:
         await pilot.press("y")
         await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown")
         assert stored() is True
+        await shows(pilot, "‖ Paused. Nothing is answered")
+        assert "● Ready" not in screen_text(pilot.app), "paused is not ready"
         await pilot.press("3")
         await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown in Messages")
         await pilot.press("1", "k")
@@ -257,3 +261,64 @@ async def test_one_channel_is_paused_shown_everywhere_and_resumed(console: Any, 
         await shows(pilot, "Let the AI")
         await pilot.press("y")
         await until(pilot, lambda: paused() == [], "it was not resumed")
+
+
+@pytest.mark.parametrize("width", [80, 72, 62])
+async def test_no_word_of_the_tabs_is_cut_however_narrow_the_terminal_is(console: Any, width: int) -> None:
+    whole = {word for area in AREAS for word in (area.title, area.brief, area.key)}
+    async with console((width, 24)) as pilot:
+        for badges in ((0,) * len(AREAS), (1, 2, 3, 12, 0, 1, 0, 0)):
+            pilot.app.screen.query_one(AreaTabs).badges = badges
+            await pilot.pause()
+            tabs = screen_text(pilot.app).splitlines()[1].rstrip()
+            words = tabs.translate(str.maketrans(dict.fromkeys("⁰¹²³⁴⁵⁶⁷⁸⁹"))).split()
+            assert set(words) <= whole, tabs
+            assert "8" in words, tabs
+            assert "Overview" in words, tabs
+        if width == 80:
+            assert "Log" in words, tabs
+
+
+async def test_the_cursor_of_overview_is_seen_without_colours(console: Any) -> None:
+    async with console() as pilot:
+        await pilot.press("tab")
+        await until(pilot, lambda: "▌in  " in screen_text(pilot.app), "no mark among the queues")
+        await pilot.press("tab")
+        await until(pilot, lambda: "▌in  " not in screen_text(pilot.app), "the mark stayed")
+        assert "▌" in screen_text(pilot.app), "no mark among the messages"
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+async def test_the_way_to_help_and_out_is_in_the_footer_at_any_width(console: Any, width: int) -> None:
+    async with console((width, 24)) as pilot:
+        for area in AREAS:
+            await pilot.press(area.key)
+            await until(pilot, lambda area=area: area.id == pilot.app.screen.AREA, f"{area.id} did not open")
+            await until(
+                pilot,
+                lambda: all(w in screen_text(pilot.app).splitlines()[-1] for w in ("? Help", "q Quit")),
+                "no way out",
+            )
+            end = len(screen_text(pilot.app).splitlines()[-1].rstrip())
+            assert end <= width
+
+
+async def test_a_fresh_installation_is_led_to_the_set_up_at_80_columns(console: Any, rows: Any) -> None:
+    rows.execute(
+        """UPDATE et_engines SET snapshot = jsonb_set(snapshot, '{llm_providers}', %s)""",
+        [
+            Jsonb(
+                [
+                    {
+                        "name": "uniapi", "kind": "llm", "state": "unconfigured",
+                        "blocker": {"code": "llm.unconfigured", "what": "UNIAPI_API_KEY is not set", "where": "uniapi",
+                                    "remedy": "Set UNIAPI_API_KEY to a valid API key and restart, or route elsewhere."},
+                    }
+                ]
+            )
+        ],
+    )  # fmt: skip
+    async with console((80, 24)) as pilot:
+        await shows(pilot, "→ [7, then s] Set UNIAPI_API_KEY")
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: pilot.app.screen.AREA == "settings", "Settings did not open")

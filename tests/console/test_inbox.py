@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.widgets._toast import Toast
 
 from console.jumping import open_thread
 from console.screens.canned import CannedPicker
@@ -26,7 +27,7 @@ from engine.model import InboundStatus, OutboundStatus
 from engine.observe.threads import WINDOWED
 from engine.operator.audit import Operator
 from engine.operator.takeover import take_over
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
+from tests.console.desk import PICTURES, Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
 from tests.support.consoles import make_app
 from tests.support.conversations import HOSTILE, ME, Planted, plant_inbox
@@ -120,7 +121,7 @@ async def test_older_words_are_read_when_they_are_wanted(dsn: str, rows: Connect
     async with inbox(dsn) as seen:
         screen = await choose(seen, "Ben Okafor")
         await seen.sees("word 149")
-        await seen.press("enter", "escape", "g")
+        await seen.press("enter", "g")
         await seen.until(lambda: screen._begins, "the beginning")
         await seen.press("g")
         await seen.sees("word 0", "the conversation begins")
@@ -219,6 +220,40 @@ async def test_nothing_is_sent_to_the_terminal_while_nothing_changes(dsn: str, n
 
 
 # Taking over and answering
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
+async def test_the_footer_says_what_the_keys_do_where_the_focus_is(
+    dsn: str, rows: Connection, threads: dict[str, int], size: tuple[int, int]
+) -> None:
+    def footer(seen: Stage) -> str:
+        return seen.text.splitlines()[-1]
+
+    async with inbox(dsn, size) as seen:
+        await choose(seen, "Ben Okafor")
+        await seen.press("enter")
+        await seen.sees("Waits for a person")
+        composer = seen.app.screen.query_one(Composer)
+        assert not composer.has_focus, "Enter reads; what is typed then is no text yet"
+        assert " t Take over " in footer(seen)
+        assert "? Help" in footer(seen), "however little room there is"
+        await seen.press("t")
+        await seen.until(lambda: get(rows, "et_threads", threads["ben"])["operator"] == ME, "taken over")
+        await seen.until(lambda: composer.has_focus, "the composer")
+        await seen.until(lambda: "esc Leave" in footer(seen), "the way out")
+        assert "Take over" not in footer(seen)
+        assert "Help" not in footer(seen), "a question mark is text here"
+        assert "ctrl+s Send" in footer(seen)
+        assert "+ Keep" not in footer(seen)
+        assert "/ Filter" not in footer(seen)
+        await seen.hears("Back to the AI")
+        toast = next(iter(seen.app.screen.query(Toast)))
+        assert not toast.region.overlaps(composer.region), "what one writes is seen"
+        await seen.press("t")
+        assert composer.text == "t"
+        await seen.press("escape")
+        await seen.until(lambda: "? Help" in footer(seen), "letters act again")
 
 
 async def test_take_over_write_and_send(dsn: str, rows: Connection, threads: dict[str, int]) -> None:
@@ -526,10 +561,17 @@ async def test_a_read_only_console_changes_nothing_and_says_why(
 
 
 @pytest.mark.usefixtures("still")
-@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+@PICTURES
 def test_picture_of_the_list_and_a_conversation(
-    dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any
+    dsn: str,
+    tmp_path: Path,
+    size: tuple[int, int],
+    colours: bool,
+    snap_compare: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
     with connect(dsn) as connection:
         plant_inbox(connection)
     keys = ("2", "j", "enter") if size[0] < 100 else ("2", "j")

@@ -19,7 +19,7 @@ from console.screens.inbox import InboxScreen
 from console.screens.journal import JournalScreen
 from console.screens.journal_rows import diff
 from engine.settings import load_settings
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
+from tests.console.desk import PICTURES, Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
 from tests.support.consoles import make_app
 from tests.support.conversations import HOSTILE, Planted
@@ -297,8 +297,17 @@ async def test_what_is_listed_goes_into_a_file(
 
 
 @pytest.mark.usefixtures("still")
-@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
-def test_picture(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
+@PICTURES
+def test_picture(
+    dsn: str,
+    tmp_path: Path,
+    size: tuple[int, int],
+    colours: bool,
+    snap_compare: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
     with connect(dsn) as connection:
         plant_journal(connection)
     app = make_app(dsn, tmp_path, frozen=True)

@@ -15,7 +15,7 @@ from console.screens.confirm import Confirm
 from console.screens.inbox import InboxScreen
 from console.screens.outbound import OutboundScreen
 from engine.model import OutboundStatus, Outcome
-from tests.console.desk import Still, after, assert_clean, bytes_written, me, now, still
+from tests.console.desk import PICTURES, Still, after, assert_clean, bytes_written, me, now, still
 from tests.console.stage import Stage, stage
 from tests.support.consoles import make_app
 from tests.support.conversations import ME, Planted, plant_outbound
@@ -338,8 +338,17 @@ async def test_a_read_only_console_changes_nothing(dsn: str, rows: Connection, s
 
 
 @pytest.mark.usefixtures("still")
-@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
-def test_picture(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
+@PICTURES
+def test_picture(
+    dsn: str,
+    tmp_path: Path,
+    size: tuple[int, int],
+    colours: bool,
+    snap_compare: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
     with connect(dsn) as connection:
         plant_outbound(connection)
     app = make_app(dsn, tmp_path, frozen=True)

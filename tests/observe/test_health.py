@@ -395,6 +395,41 @@ async def test_a_message_that_waits_too_long_is_pointed_out(pool: Pool, db: Conn
     assert codes((await system_health(pool, local=snapshot())).warnings) == ["inbound.waiting"]
 
 
+@pytest.mark.parametrize(
+    "pause",
+    [
+        "UPDATE et_threads SET paused_at = now() WHERE address = 'anna'",
+        """INSERT INTO et_platform_settings (key, value) VALUES ('paused_channels', '["simulator"]')""",
+        "INSERT INTO et_platform_settings (key, value) VALUES ('ai_paused', 'true')",
+    ],
+    ids=["thread", "channel", "everywhere"],
+)
+async def test_what_waits_where_the_ai_is_paused_is_no_stuck_queue(
+    pool: Pool, db: Connection, pause: str
+) -> None:
+    await db.execute(INSERT, ["anna"])
+    await db.execute("UPDATE et_messages SET created_at = now() - interval '10 minutes'")
+    await db.execute("UPDATE et_threads SET burst_started_at = now() - interval '10 minutes'")
+    await db.execute(
+        "INSERT INTO et_messages (tenant_id, channel, direction, text_content, delivery_status, raw_payload)"
+        " VALUES (1, 'telegram', 'inbound', 'hello', 'received', jsonb_build_object('from', 'ben'::text))"
+    )
+    await db.execute(pause.encode())
+    health = await system_health(pool, local=snapshot())
+    assert "inbound.waiting" not in codes(health.warnings)
+    (received,) = [q for q in health.queues if q.status == "received"]
+    everywhere = "ai_paused" in pause
+    assert (received.count, received.held) == (2, 2 if everywhere else 1)
+    assert 590 < (received.held_oldest_age_seconds or 0) < 700
+    if everywhere:
+        assert received.oldest_age_seconds is None
+    else:
+        assert (received.oldest_age_seconds or 0.0) < 60
+    await db.execute("DELETE FROM et_platform_settings")
+    await db.execute("UPDATE et_threads SET paused_at = NULL")
+    assert "inbound.waiting" in codes((await system_health(pool, local=snapshot())).warnings)
+
+
 async def fill(db: Connection, history: int, waiting: int = 0) -> None:
     """Past messages and sends; `waiting` ones that nobody has claimed."""
     await db.execute("SET session_replication_role = replica")  # no triggers, for speed

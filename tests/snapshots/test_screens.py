@@ -73,17 +73,47 @@ def test_overview_names_each_blocker_with_its_remedy_and_key(picture: Picture) -
     )
 
 
-def test_messages_are_listed_with_the_newest_at_the_bottom(picture: Picture) -> None:
-    assert picture(MIDDLE, DARK, "3", awaits="following")
+@pytest.mark.parametrize(
+    ("size", "look"),
+    [(SMALL, DARK), (MIDDLE, DARK), (SMALL, PLAIN)],
+    ids=["80x24", "140x40", "80x24-NO_COLOR"],
+)
+def test_the_kill_switch_is_unmistakable(picture: Picture, size: tuple[int, int], look: str) -> None:
+    sql = "INSERT INTO et_platform_settings (key, value) VALUES ('ai_paused', 'true')"
+    assert picture(size, look, sql=sql, awaits="Nothing is answered until")
+
+
+@pytest.mark.parametrize(("size", "look"), [(SMALL, DARK), (MIDDLE, PLAIN)], ids=["80x24", "140x40-NO_COLOR"])
+def test_a_paused_channel_is_told_apart(picture: Picture, size: tuple[int, int], look: str) -> None:
+    sql = """INSERT INTO et_platform_settings (key, value) VALUES ('paused_channels', '["telegram"]')"""
+    assert picture(size, look, sql=sql, awaits="AI PAUSED on telegram")
+
+
+@pytest.mark.parametrize(
+    ("size", "look"),
+    [(MIDDLE, DARK), (LARGE, DARK), (MIDDLE, PLAIN)],
+    ids=["140x40", "200x60", "140x40-NO_COLOR"],
+)
+def test_messages_are_listed_with_the_newest_at_the_bottom(
+    picture: Picture, size: tuple[int, int], look: str
+) -> None:
+    assert picture(size, look, "3", awaits="following")
 
 
 def test_messages_in_a_small_terminal_without_colour(picture: Picture) -> None:
     assert picture(SMALL, PLAIN, "3", awaits="following")
 
 
-def test_a_message_stands_beside_the_list_with_its_trip(picture: Picture) -> None:
+@pytest.mark.parametrize(
+    ("size", "look"),
+    [(MIDDLE, DARK), (LARGE, DARK), (MIDDLE, PLAIN)],
+    ids=["140x40", "200x60", "140x40-NO_COLOR"],
+)
+def test_a_message_stands_beside_the_list_with_its_trip(
+    picture: Picture, size: tuple[int, int], look: str
+) -> None:
     keys = ("3", "slash", *"provider:zai", "enter", "enter")
-    assert picture(MIDDLE, DARK, *keys, awaits="Why so dear?")
+    assert picture(size, look, *keys, awaits="Why so dear?")
 
 
 def test_a_message_fills_a_small_terminal(picture: Picture) -> None:

@@ -61,7 +61,8 @@ def hold_still(monkeypatch: Any) -> None:
         health = await read(pool)
         health.checked_at = FROZEN
         for queue in health.queues:
-            queue.oldest_age_seconds = 75.0 if queue.count else None
+            queue.oldest_age_seconds = 75.0 if queue.count > queue.held else None
+            queue.held_oldest_age_seconds = 75.0 if queue.held else None
         health.warnings = [w for w in health.warnings if w.code != "inbound.waiting"]
         return health
 
