@@ -16,12 +16,13 @@ from console.sanitise import cell, foreign
 from console.screens.guarded import Dialog
 from console.widgets.lines import Line, Lines, fit
 from console.widgets.quiet import Quiet
-from console.words import BAD, GOOD, MUTED, STRONG, WARN, span, usd
+from console.words import BAD, GOOD, KEY, MUTED, STRONG, WARN, span, usd
 
 if TYPE_CHECKING:
     from engine.operator.dry_run import DryRun, TurnSide, WordChange
 
-NAME, VALUE = 12, 30
+NAME, VALUE = 9, 40
+"""Cells of a row's name, and at most of each side."""
 
 
 class DryRunDialog(Dialog[None]):
@@ -36,13 +37,18 @@ class DryRunDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog full"):
-            yield Quiet(Content.styled(f"Dry run of message {self._message_id}: nothing is sent", STRONG))
+            yield Quiet(self._title(), id="title")
             yield Lines(id="compared")
             with Horizontal(id="texts"):
                 with VerticalScroll(classes="text"):
                     yield Quiet(id="old")
                 with VerticalScroll(classes="text"):
                     yield Quiet(id="new")
+            yield Quiet(Content.assemble(("esc", KEY), (" closes", MUTED)))
+
+    def _title(self, verdict: Content | None = None) -> Content:
+        title = Content.styled(f"Dry run of message {self._message_id}: nothing is sent", STRONG)
+        return Content.assemble(title, ". ", verdict) if verdict is not None else title
 
     def on_mount(self) -> None:
         self.query_one("#compared", Lines).show([Content.styled("Asking the model …", MUTED)])
@@ -52,7 +58,9 @@ class DryRunDialog(Dialog[None]):
     async def run_it(self) -> None:
         """Ask, and show both."""
         run = await self._run_it()
-        self.query_one("#compared", Lines).show(compared(run))
+        self.query_one("#title", Quiet).show(self._title(verdict_of(run)))
+        lines = self.query_one("#compared", Lines)
+        lines.show(compared(run, lines.size.width))
         old, new = texts(run.old.text if run.old else None, run.new.text, run.words)
         self.query_one("#old", Quiet).show(Content.assemble(("Then", STRONG), "\n", old))
         self.query_one("#new", Quiet).show(Content.assemble(("Now", STRONG), "\n", new))
@@ -63,21 +71,26 @@ class DryRunDialog(Dialog[None]):
             self.dismiss(None)
 
 
-def compared(run: DryRun) -> list[Line]:
-    """Both sides' figures, one a line."""
+def verdict_of(run: DryRun) -> Content:
+    """Whether another text came of it."""
+    if run.old is None:
+        return Content.styled("It was never answered before.", MUTED)
+    return Content.styled("The same text.", GOOD) if run.same_text else Content.styled("Another text.", WARN)
+
+
+def compared(run: DryRun, width: int) -> list[Line]:
+    """Both sides' figures, one a line of so many cells."""
     old, new = run.old, run.new
-    verdict = (
-        ("Nothing to compare with: it was never answered.", MUTED) if old is None
-        else ("The same text.", GOOD) if run.same_text
-        else ("Another text.", WARN)
-    )  # fmt: skip
-    lines = [
-        Line(Content.assemble(_row("", Content.styled("then", MUTED), Content.styled("now", MUTED)), verdict))
-    ]
+    side = max(12, min(VALUE, (width - NAME - 2) // 2))
+
+    def row(name: str, then: Content, now: Content) -> Line:
+        return Line(Content.assemble((name.ljust(NAME), MUTED), fit(then, side), "  ", fit(now, side)))
+
+    lines = [row("", Content.styled("then", MUTED), Content.styled("now", MUTED))]
     there = _side(old) if old else {}
     for name, now in _side(new).items():
-        lines.append(Line(_row(name, there.get(name, Content("–")), now)))
-    lines.append(Line(_row("route", _route(old), _route(new))))
+        lines.append(row(name, there.get(name, Content("–")), now))
+    lines.append(row("route", _route(old), _route(new)))
     if new.error:
         lines.append(Line(Content.assemble(("✗ ", BAD), cell(new.error, BAD))))
     return lines
@@ -96,10 +109,6 @@ def _side(side: TurnSide) -> dict[str, Content]:
 
 def _route(side: TurnSide | None) -> Content:
     return cell(" → ".join(side.route) if side and side.route else "–", MUTED, 200)
-
-
-def _row(name: str, then: Content, now: Content) -> Content:
-    return Content.assemble((name.ljust(NAME), MUTED), fit(then, VALUE), "  ", fit(now, VALUE + 8), "  ")
 
 
 def texts(old_text: str | None, new_text: str | None, words: Sequence[WordChange]) -> tuple[Content, Content]:

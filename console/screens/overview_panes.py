@@ -236,8 +236,8 @@ def _queue(
         Content.assemble(
             (" in  " if queue.queue == "inbound" else " out ", MUTED),
             (f"{state.glyph} {state.word:<13}", state.style if number else MUTED),
-            fit(Content.styled(count(number, more), "" if number else MUTED), 7, right=True),
-            fit(Content.styled(age(oldest), MUTED), 8, right=True),
+            fit(Content.styled(count(number, more), "" if number else MUTED), 6, right=True),
+            fit(Content.styled(age(oldest), MUTED), 9, right=True),
             (f"  {spark}" if spark else "", BUSY),
         ),
         ("queue", (queue.status, queue.outcome)) if number else None,

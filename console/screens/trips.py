@@ -13,7 +13,7 @@ from textual.content import Content
 from console.clock import Clock
 from console.sanitise import cell
 from console.widgets.lines import Line, Lines, fit, heading
-from console.words import BAD, BUSY, GOOD, KEY, MUTED, OUTCOME, WARN, Look, look, span
+from console.words import BAD, BUSY, GOOD, KEY, MUTED, OUTCOME, WARN, Look, age, look, span
 
 if TYPE_CHECKING:
     from engine.observe.views import TripRow
@@ -70,7 +70,8 @@ def took(trip: TripRow, clock: Clock) -> str:
     if ended is not None:
         return span((ended - trip.created_at).total_seconds() * 1000)
     if trip.status in ("received", "inbound_processing"):
-        return f"{clock.age(trip.created_at) or 0:.0f} s"
+        so_far = clock.age(trip.created_at) or 0.0
+        return f"{so_far:.0f} s" if so_far < 600 else age(so_far)
     return ""
 
 

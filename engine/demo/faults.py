@@ -44,6 +44,11 @@ CATALOGUE = (
         "Both LLMs down",
         "Nobody can answer: a blocker; messages wait as received and are answered later.",
     ),
+    (
+        "llm-refuses",
+        "Both LLMs refuse",
+        "Both answer 400, wrong request: messages end as errors. When it is off again, r in Messages replays one.",
+    ),
     ("channel-slow", "Channel slow", "The channel takes four seconds to accept each message."),
     (
         "channel-refuses",
@@ -134,13 +139,15 @@ class Faults:
         self._llm.uniapi.mode = (
             "503"
             if on & {"llm-down", "uniapi-outage"}
+            else "400"
+            if "llm-refuses" in on
             else "403"
             if "uniapi-money" in on
             else "slow"
             if "uniapi-slow" in on
             else "ok"
         )
-        self._llm.zai.mode = "503" if "llm-down" in on else "ok"
+        self._llm.zai.mode = "503" if "llm-down" in on else "400" if "llm-refuses" in on else "ok"
         conduct = (
             Conduct.RESET if "channel-resets" in on else Conduct.SLOW if "channel-slow" in on else Conduct.OK
         )

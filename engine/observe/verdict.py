@@ -193,7 +193,9 @@ def _of_queue(queue: QueueState) -> list[Blocker]:
         return [_notice("outbound.unknown", what, "et_outbound_queue", remedy)]
     if queue.status == InboundStatus.ERROR and queue.count:
         what = f"{count} inbound message(s) ended in an error."
-        remedy = "Read why in the console's Messages, and replay them."
+        remedy = (
+            "Read why in the console's Messages, and replay them (r one, ctrl+r all that the filter shows)."
+        )
         return [_notice("inbound.error", what, "et_messages", remedy)]
     age = queue.oldest_age_seconds
     if queue.status == InboundStatus.RECEIVED and age is not None and age > WAITING_SECONDS:

@@ -305,7 +305,7 @@ async def test_the_way_to_help_and_out_is_in_the_footer_at_any_width(console: An
 
 async def test_a_fresh_installation_is_led_to_the_set_up_at_80_columns(console: Any, rows: Any) -> None:
     rows.execute(
-        """UPDATE et_engines SET snapshot = jsonb_set(snapshot, '{llm_providers}', %s)""",
+        """UPDATE et_engines SET snapshot = jsonb_set(snapshot, '{llm}', %s)""",
         [
             Jsonb(
                 [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,9 +12,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from engine.database.connection import open_pool
 from engine.demo.bistro import NAME
 from engine.demo.scenario import QUICK, Demo
 from engine.model import AITrace, SwitchboardError
+from engine.operator.audit import Operator
+from engine.operator.replay import requeue
 from engine.supervisor import migrate
 
 pytestmark = pytest.mark.xdist_group("demo")  # they share one demonstration
@@ -121,6 +125,22 @@ def test_broken_connections_leave_unknown_outcomes_that_receipts_settle(demo: De
     assert not demo.toggle("channel-resets").on
     until(lambda: not query(unknown), "receipts settle them")
     assert demo.channel.duplicates() == {}
+
+
+async def test_refused_messages_end_as_errors_that_a_replay_answers(demo: Demo, query: Query) -> None:
+    errors = "SELECT id, reason FROM et_messages WHERE delivery_status = 'inbound_error'"
+    assert demo.toggle("llm-refuses").on
+    demo.toggle("burst")
+    await asyncio.to_thread(until, lambda: query(errors) and not query(_UNANSWERED), "all end as errors")
+    failed = query(errors)
+    assert {row["reason"] for row in failed} == {"llm.request"}
+    assert not demo.toggle("llm-refuses").on
+    pool = open_pool(demo.database.dsn, size=2)
+    async with pool:
+        await requeue(pool, Operator("walker", "test"), [row["id"] for row in failed])
+    await asyncio.to_thread(
+        until, lambda: not query(errors) and not query(_UNANSWERED), "replays answer them"
+    )
 
 
 def test_a_dropped_column_blocks_until_the_schema_is_migrated(demo: Demo) -> None:
