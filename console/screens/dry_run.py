@@ -34,6 +34,7 @@ class DryRunDialog(Dialog[None]):
     def __init__(self, message_id: int, run: Callable[[], Awaitable[DryRun]]) -> None:
         super().__init__()
         self._message_id, self._run_it = message_id, run
+        self._done: DryRun | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog full"):
@@ -59,11 +60,20 @@ class DryRunDialog(Dialog[None]):
         """Ask, and show both."""
         run = await self._run_it()
         self.query_one("#title", Quiet).show(self._title(verdict_of(run)))
-        lines = self.query_one("#compared", Lines)
-        lines.show(compared(run, lines.size.width))
+        self._done = run
+        self.call_after_refresh(self._compare)
         old, new = texts(run.old.text if run.old else None, run.new.text, run.words)
         self.query_one("#old", Quiet).show(Content.assemble(("Then", STRONG), "\n", old))
         self.query_one("#new", Quiet).show(Content.assemble(("Now", STRONG), "\n", new))
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._compare)
+
+    def _compare(self) -> None:
+        """Both sides' figures, in the room there is."""
+        lines = self.query_one("#compared", Lines)
+        if self._done is not None and lines.size.width:
+            lines.show(compared(self._done, lines.size.width))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         super().on_worker_state_changed(event)

@@ -34,6 +34,7 @@ async def test_both_sides_the_verdict_and_the_way_out_are_seen(console: Any, siz
         await pilot.app.push_screen(DryRunDialog(7, at_once))
         await shows(pilot, "Dry run of message 7: nothing is sent. Another text.")
         await shows(pilot, "We close at eleven.")
+        await shows(pilot, "890 ms")
         text = screen_text(pilot.app)
         assert text.count("uniapi gemini-3-flash-preview ") == 2, text
         assert "esc closes" in text
