@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 3.0
 """Between two tries to open what could not be opened."""
+WARM_UP_SECONDS = 1.0
+"""After the first view: by then it has been drawn."""
 PULSE_SECONDS = 2.0
 """How often the status bar looks."""
 
@@ -119,6 +123,15 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         for screen in self.screen_stack:
             screen.post_message(events.ScreenResume())
         self.first_set_up()
+        self.set_timer(WARM_UP_SECONDS, self.warm_up)
+
+    @work(exclusive=True, exit_on_error=False, group="warm up")
+    async def warm_up(self) -> None:
+        """Load what the areas that are opened most are made of, so that their first opening takes no longer."""
+        for often in (a for a in AREAS if a.id in ("inbox", "messages")):
+            screen = await asyncio.to_thread(often.load)
+            self.stylesheet.read(Path(inspect.getfile(screen)).with_suffix(".tcss"))
+        self.stylesheet.reparse()
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def first_set_up(self) -> None:

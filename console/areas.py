@@ -2,7 +2,8 @@
 
 To add an area: write `screens/<id>.py` with a subclass of `screens.area.AreaScreen` (and `<id>.tcss` beside
 it), add its line to `AREAS` and its actions to `actions.ACTIONS`. Its key, tab, palette entries, help and
-`:`-jump follow from that. The screen's module is imported when the area is first opened.
+`:`-jump follow from that. The screen's module is imported when the area is first opened, or
+before, when nobody waits (`app.warm_up`).
 """
 
 from __future__ import annotations
@@ -34,10 +35,14 @@ class Area:
     brief: str = ""
     """A shorter word for its title, where the tabs have little room."""
 
+    def load(self) -> type[AreaScreen]:
+        """Import its screen."""
+        module, _, name = self.screen.partition(":")
+        return cast("type[AreaScreen]", getattr(import_module(module), name))
+
     def open(self) -> AreaScreen:
         """Its screen, new."""
-        module, _, name = self.screen.partition(":")
-        return cast("AreaScreen", getattr(import_module(module), name)())
+        return self.load()()
 
 
 def _queued(health: SystemHealth, *wanted: tuple[str, str | None]) -> int:
