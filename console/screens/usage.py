@@ -109,8 +109,7 @@ class UsageScreen(AreaScreen):
             return [*plots.by_name(panes.TITLES[view.by], view.used, self.measure, width), GAP]
         lines: list[Line] = []
         if view.by != "day":
-            hours = [self.switchboard.clock.local(datetime.fromisoformat(hour.name)) for hour in view.hours]
-            labels = [f"{hour:%H}:00" for hour in hours]
+            labels = [f"{datetime.fromisoformat(hour.name):%H}:00" for hour in view.hours]
             lines += [*plots.over_time("Hours", view.hours, labels, self.measure, width, high), GAP]
         if view.by != "hour":
             days = [day.name[5:] for day in view.days]

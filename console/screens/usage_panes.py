@@ -42,7 +42,7 @@ def summary(view: Spending, period: int, measure: str, by: str, width: int) -> l
             MUTED,
         ),
         (f" · ! {count(total.unpriced)} unpriced", WARN) if total.unpriced else "",
-        (" · days are UTC", MUTED),
+        (" · times are UTC", MUTED),
     )
     views = VIEWS if width >= 110 else (by,)
     second = Content.assemble(

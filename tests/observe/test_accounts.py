@@ -82,6 +82,20 @@ async def test_many_engines_ask_once(pool: Pool, db: Connection, router: Router,
     assert far.balances == 2
 
 
+async def test_two_engines_at_the_same_moment_ask_once(
+    pool: Pool, db: Connection, router: Router, far: FarEnd
+) -> None:
+    async with db.transaction():
+        await db.execute(
+            "INSERT INTO et_provider_balances (provider, hour) VALUES ('uniapi', date_trunc('hour', now()))"
+        )
+        other = asyncio.create_task(BalanceWatch(pool, router).look())
+        await asyncio.sleep(0.3)
+        assert not other.done(), "it waits for what the first one writes"
+    await other
+    assert far.balances == 0
+
+
 async def test_a_provider_without_a_key_is_not_asked(pool: Pool, db: Connection, far: FarEnd) -> None:
     router = build_router(load_settings(uniapi_base_url=far.uniapi_url, zai_base_url=far.zai_url))
     await BalanceWatch(pool, router).look()
