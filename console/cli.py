@@ -18,6 +18,7 @@ from console.drafts_cli import drafts
 from console.main import FAILED, FINE, NO_DATABASE, USAGE, need_terminal, open_console
 from console.pause_cli import pauses
 from console.plain import say
+from console.replay_cli import replays
 from console.routing_cli import routing
 from console.setup_cli import setups
 from console.upkeep_cli import upkeep
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(replays)
 app.add_typer(acts)
 app.add_typer(upkeep)
 app.add_typer(setups)

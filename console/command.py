@@ -151,6 +151,16 @@ def agreed(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=moment, metavar="TIME", help="From then on: 2026-03-14T12:00 (UTC), or an age like 2h."
+    ),
+]
+Until = Annotated[datetime | None, typer.Option(parser=moment, metavar="TIME", help="Before then.")]
+Channel = Annotated[str | None, typer.Option(help="Of this channel only.")]
+
+
 @contextmanager
 def stdout_bytes() -> Iterator[BinaryIO]:
     """Stdout for what is not text of ours. Once it has failed, what is left is dropped, not tried again at exit."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.operator.what_if import Estimate, WhatIf
+    from engine.operator.what_if import WhatIf
+    from engine.operator.what_if_estimate import Estimate
     from engine.operator.what_if_results import Compared, Report, Summary
 
 MOST_SHOWN = 20
@@ -25,7 +26,7 @@ def estimate_line(expected: Estimate) -> str:
     if expected.usd is None:
         cost = "the cost cannot be estimated: no earlier cost is known"
     else:
-        cost = f"about {expected.usd:.4f} USD, from what {expected.known} of them cost before"
+        cost = f"about {expected.usd:.4f} USD, from what {expected.known} of them used before"
     return f"{expected.messages} messages, {cost}"
 
 
@@ -33,7 +34,7 @@ def what_if_line(what_if: WhatIf) -> str:
     """One what-if in a line."""
     note = f": {_line(what_if.note)}" if what_if.note else ""
     return (
-        f"#{what_if.id}  {what_if.created_at:%Y-%m-%d %H:%M}  {_line(what_if.agent)} v{what_if.version}  "
+        f"#{what_if.id}  {what_if.created_at:%Y-%m-%d %H:%M}  {_line(what_if.agent)} {what_if.tried}  "
         f"{what_if.done} of {what_if.total}  {what_if.cost_usd:.4f} USD  {what_if.state}{note}  "
         f"{_line(what_if.filter)}"
     ).rstrip()

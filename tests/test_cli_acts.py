@@ -141,8 +141,8 @@ def test_nothing_that_matches_is_told(attached: Shell, plant: Planter) -> None:
     [
         (),
         ("1", "--channel", "waha"),
-        ("1", "2", "--dry-run"),
-        ("--reason", "llm.", "--dry-run"),
+        ("--dry-run",),
+        ("1", "--prompt", "x.txt"),
         ("--status", "inbound_ai_replied"),
     ],
 )
@@ -525,10 +525,10 @@ def test_a_what_if_asks_runs_and_is_told_again(
 
         again = shell("what-if", "--show", "1", "--format", "csv")
         assert [row["verdict"] for row in csv.DictReader(io.StringIO(again.stdout))] == ["new"] * 3
-        assert "v1  3 of 3" in shell("what-if", "--list").stdout
+        assert "version 1  3 of 3" in shell("what-if", "--list").stdout
         assert far.uniapi.total == 3
     assert rows.execute("SELECT count(*) AS n FROM et_outbound_queue").fetchone() == {"n": 0}
-    assert shell("what-if", "--agent", "1").returncode == 2
+    assert shell("what-if").returncode == 2
     refused = shell("what-if", "--agent", "1", "--version", "9", "--filter", "status:error", "--yes")
     assert refused.returncode == 1
     assert "Version 9 of agent 1 does not exist." in refused.stderr

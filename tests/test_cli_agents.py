@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -295,3 +297,95 @@ def test_a_listed_draft_cannot_drive_the_terminal(shell: Shell, rows: Connection
         assert not {"\x1b", "\x07", "\u202e"} & set(shell(*arguments).stdout)
     kinds = rows.execute("SELECT kind FROM et_turns WHERE id = %s", [turn]).fetchone()
     assert kinds == {"kind": TurnKind.DRAFT.value}
+
+
+# What-if
+
+
+def answered(shell: Shell, rows: Connection, count: int) -> list[int]:
+    """So many messages with an answer, each in a conversation of its own."""
+    plant = Planter(rows)
+    return [plant.inbound(InboundStatus.AI_REPLIED, thread_id=plant.thread()) for _ in range(count)]
+
+
+def test_a_filter_is_tried_with_a_prompt_and_a_route_of_a_file(
+    shell: Shell, rows: Connection, far: FarEnd, tmp_path: Path
+) -> None:
+    ids = answered(shell, rows, 4)
+    (tmp_path / "pirate.txt").write_text("Answer like a pirate.")
+    words = (
+        "replay",
+        "--dry-run",
+        "--status",
+        "inbound_ai_replied",
+        "--since",
+        "1d",
+        "--prompt",
+        "pirate.txt",
+    )
+    asked = shell(*words, "--route", "uniapi/gpt-5-mini")
+    assert (asked.returncode, far.uniapi.total) == (2, 0)
+    assert "4 messages" in asked.stderr and "add --yes" in asked.stderr
+    done = shell(*words, "--route", "uniapi/gpt-5-mini", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    told = parsed(done)
+    assert sorted(result["message_id"] for result in told["results"]) == ids
+    assert told["what_if"]["own_prompt"] is True
+    assert told["what_if"]["routing"] == {"default": [{"provider": "uniapi", "model": "gpt-5-mini"}]}
+    bodies = [call.body for call in far.uniapi.calls]
+    assert {body["model"] for body in bodies} == {"gpt-5-mini"}
+    assert all(body["messages"][0]["content"].startswith("Answer like a pirate.") for body in bodies)
+    assert rows.execute("SELECT FROM et_outbound_queue").fetchall() == []
+    assert "version 1 with another prompt and other routes" in shell("what-if", "--list").stdout
+
+    two = shell("replay", "--dry-run", *map(str, ids[:2]), "--yes")
+    assert "version 1  2 of 2" in two.stdout, two.stderr
+
+
+def test_ctrl_c_stops_a_what_if_cleanly_and_it_goes_on(tmp_path: Path, dsn: str, rows: Connection) -> None:
+    with FarEnd(reply=lambda _: "Hello", latency_seconds=0.4) as far:
+        shell = Shell(tmp_path, DATABASE_URL=url(dsn), UNIAPI_API_KEY="key", UNIAPI_BASE_URL=far.uniapi_url)
+        answered(shell, rows, 40)
+        with shell.running("what-if", "--agent", "1", "--yes") as process:
+            deadline = time.monotonic() + 30
+            while not far.uniapi.total and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "--resume 1" in said and "Traceback" not in said
+        row = rows.execute("SELECT state FROM et_what_ifs").fetchone()
+        assert row == {"state": "paused"}
+        kept = rows.execute("SELECT count(*) AS n FROM et_what_if_items WHERE outcome IS NOT NULL").fetchone()
+        assert kept is not None and 0 < kept["n"] < 40
+        assert kept["n"] == far.uniapi.total, "what was paid for is recorded"
+        done = shell("what-if", "--resume", "1", "--json")
+        assert (parsed(done)["what_if"]["done"], done.returncode) == (40, 0)
+        assert far.uniapi.total == 40, "nothing is paid for twice"
+        assert_one_line(shell("what-if", "--cancel", "1"), 1, "is done")
+
+
+def test_of_several_agents_one_must_be_named(shell: Shell, rows: Connection) -> None:
+    rows.execute(
+        "INSERT INTO et_agents (tenant_id, workspace_id, name) SELECT 1, workspace_id, 'b' FROM et_agents"
+    )
+    assert_one_line(shell("what-if", "--route", "zai/glm-4.7", "--yes"), 2, "There are 2 agents")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("what-if", "--route", "gpt-5-mini"), 2, "is not PROVIDER/MODEL"),
+        (("what-if", "--route", "acme/m", "--yes"), 1, "acme"),
+        (("what-if", "--route", "zai/m", "--routing", "r.json"), 2, "either --routing or --route"),
+        (("what-if",), 2, "Say what to try"),
+        (("what-if", "--agent", "1", "--list"), 2, "Say what to try"),
+        (("replay", "1", "--prompt", "p.txt"), 2, "go with --dry-run"),
+        (("replay", "--dry-run", "--status", "sent"), 2, "is not one of"),
+    ],
+)
+def test_what_cannot_be_tried_says_so(
+    shell: Shell, rows: Connection, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    assert_one_line(shell(*arguments), code, said)
+    assert rows.execute("SELECT FROM et_what_ifs").fetchall() == []

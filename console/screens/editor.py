@@ -33,6 +33,8 @@ class Edited:
 
     text: str
     note: str | None
+    tried: bool = False
+    """It is to be tried first, and then edited on."""
 
 
 class Editor(Dialog[Edited | None]):
@@ -46,11 +48,22 @@ class Editor(Dialog[Edited | None]):
         Binding("escape", "leave", "Close", show=False),
     ]
 
-    def __init__(self, title: str, text: str, check: Check, *, code: bool = False, why: str = "") -> None:
-        """`code` shows line numbers. `why` asks for a note, with this as its placeholder."""
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        check: Check,
+        *,
+        code: bool = False,
+        why: str = "",
+        before: str | None = None,
+    ) -> None:
+        """`code` shows line numbers. `why` asks for a note, with this as its placeholder. `before` is what is
+        kept already, where that is not `text`."""
         super().__init__()
         self._title, self._check, self._code, self._why = title, check, code, why
         self._text = typeable(text)
+        self._before = self._text if before is None else typeable(before)
         self._warned = False
 
     def compose(self) -> ComposeResult:
@@ -108,13 +121,16 @@ class Editor(Dialog[Edited | None]):
     @work(exclusive=True, exit_on_error=False, group="judge")
     async def action_save(self) -> None:
         """Take the text, when it can be used."""
+        await self._take()
+
+    async def _take(self, *, tried: bool = False) -> None:
         good, verdict = await self._verdict()
         self._show((good, verdict))
         if not good:
             self.query_one(Composer).focus()
             return
         note = self.query_one("#reason", Input).value.strip() if self._why else ""
-        self.dismiss(Edited(self.text, note or None))
+        self.dismiss(Edited(self.text, note or None, tried))
 
     def on_composer_left(self) -> None:
         self.action_leave()
@@ -124,10 +140,21 @@ class Editor(Dialog[Edited | None]):
 
     def action_leave(self) -> None:
         """Close; what was changed is thrown away only when that is asked for twice."""
-        if self.text == self._text or self._warned:
+        if self.text == self._before or self._warned:
             self.dismiss(None)
             return
         self._warned = True
         self.say(
             "Not kept yet. Press escape again to throw the changes away, or ctrl+s to keep them.", bad=True
         )
+
+
+class TrialEditor(Editor):
+    """Edits what can be tried over past messages before it is kept: `ctrl+t`."""
+
+    MORE_KEYS = (("ctrl+t", " what if  "),)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+t", "try", "What if", priority=True)]
+
+    @work(exclusive=True, exit_on_error=False, group="judge")
+    async def action_try(self) -> None:
+        await self._take(tried=True)

@@ -103,9 +103,9 @@ class MessagesActs(FilteredScreen):
         """A version of an agent over what the filter shows."""
         from console.screens.what_if_start import ask_version, start
 
-        asked = await ask_version(self)
-        if asked is not None:
-            await start(self, *asked, self._search.words() if self._search else "status:answered")
+        trial = await ask_version(self)
+        if trial is not None:
+            await start(self, trial, self._search.words() if self._search else "status:answered")
 
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_take_over(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +34,8 @@ class RoutingChange:
     value: Any
     """None: no routing of its own."""
     note: str | None
+    tried: bool = False
+    """It is to be tried first, and then edited on."""
 
 
 class RoutingMenu(Dialog["RoutingChange | None"]):
@@ -52,16 +53,20 @@ class RoutingMenu(Dialog["RoutingChange | None"]):
         Binding("J", "json", "JSON"),
         Binding("ctrl+s", "keep", "Keep"),
         Binding("u", "unset", "The platform's"),
+        Binding("w", "try", "What if"),
     ]
 
-    def __init__(self, title: str, value: Any, *, of_agent: bool = False) -> None:
-        """`of_agent`: it can be taken away, and the platform's counts."""
+    def __init__(
+        self, title: str, value: Any, *, of_agent: bool = False, own: bool = False, before: Any = ...
+    ) -> None:
+        """`of_agent`: it can be tried over past messages; `own`: it can be taken away, and the platform's counts.
+        `before` is what is kept already, where that is not `value`."""
         from engine.operator.routing_form import put_together, take_apart
 
         super().__init__()
-        self._title, self._of_agent = title, of_agent
+        self._title, self._of_agent, self._own = title, of_agent, own
         self._fields = take_apart(value)
-        self._before = put_together(deepcopy(self._fields))
+        self._before = put_together(take_apart(value if before is ... else before))
         self._warned = False
 
     def compose(self) -> ComposeResult:
@@ -79,6 +84,8 @@ class RoutingMenu(Dialog["RoutingChange | None"]):
     def _keys(self) -> Content:
         keys = [("enter", "edit"), ("n", "task"), ("x", "remove"), ("t", "test calls"), ("J", "JSON")]
         if self._of_agent:
+            keys.append(("w", "what if"))
+        if self._own:
             keys.append(("u", "the platform's"))
         keys += [("ctrl+s", "keep"), ("esc", "close")]
         return Content("  ").join(Content.assemble((key, KEY), (f" {word}", MUTED)) for key, word in keys)
@@ -239,8 +246,13 @@ class RoutingMenu(Dialog["RoutingChange | None"]):
 
     @work(exclusive=True, exit_on_error=False, group="form")
     async def action_unset(self) -> None:
-        if self._of_agent:
+        if self._own:
             await self._keep(None)
+
+    def action_try(self) -> None:
+        """Over past messages, before it is kept."""
+        if self._of_agent:
+            self.dismiss(RoutingChange(self._value(), None, tried=True))
 
     async def _keep(self, value: Any) -> None:
         why = await self.app.push_screen_wait(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from textual import work
 
 from console.screens.ask import Ask
-from console.screens.settings_base import SettingsBase
+from console.screens.settings_agents import SettingsAgents
 from console.screens.settings_words import ROUTING, parse, read_out, typed, words_of
 
 
-class SettingsActs(SettingsBase):
+class SettingsActs(SettingsAgents):
     """Editing, switching and trying out."""
 
     # Editing
@@ -89,72 +89,6 @@ class SettingsActs(SettingsBase):
         )
         if edited is not None:
             await self.do(set_setting(*self._hands(), ROUTING, edited.text, note=edited.note))
-
-    async def _edit_prompt(self, agent_id: int) -> None:
-        from console.screens.editor import Editor
-        from engine.observe.setup import version
-        from engine.operator.agent_versions import new_agent_version
-        from engine.operator.in_words import prompt_words
-
-        pool, operator = self._hands()
-        active = next((a for a in self.view.setup.agents if a.id == agent_id), None) if self.view else None
-        now = await version(pool, agent_id, active.version) if active else None
-        if active is None or now is None:
-            return
-        title = f"Prompt of {active.name} · v{now.version}"
-        edited = await self.app.push_screen_wait(
-            Editor(title, now.prompt, prompt_words, why="what it is changed for, kept with the version")
-        )
-        if edited is not None:
-            made = await self.do(
-                new_agent_version(pool, operator, agent_id, prompt=edited.text, note=edited.note)
-            )
-            if made is not None:
-                self.say(f"Version {made} answers from now on; d shows what it changed.")
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_policy(self) -> None:
-        """A new version of the agent with another policy."""
-        from console.screens.editor import Editor
-        from engine.operator.agent_versions import new_agent_version
-        from engine.operator.in_words import parse_policy, policy_text, policy_words
-
-        agent_id = self.subject("agent")
-        active = next((v for v in self.about_chosen.versions if v.active), None)
-        if active is None:
-            return
-        edited = await self.app.push_screen_wait(
-            Editor(
-                "Policy", policy_text(active.policy), policy_words, code=True, why="what it is changed for"
-            )
-        )
-        if edited is not None:
-            policy = parse_policy(edited.text)
-            made = await self.do(new_agent_version(*self._hands(), agent_id, policy=policy, note=edited.note))
-            if made is not None:
-                self.say(f"Version {made} is in force.")
-
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_routing(self) -> None:
-        """A new version of the agent with routes of its own, or with the platform's again."""
-        from console.screens.routing_menu import RoutingMenu
-        from engine.operator.agent_versions import new_agent_version
-
-        agent_id = self.subject("agent")
-        active = next((v for v in self.about_chosen.versions if v.active), None)
-        if active is None or self.view is None:
-            return
-        value = self.view.settings[ROUTING].value if active.routing is None else active.routing
-        title = f"Routing of agent {agent_id}" + (": the platform's so far" if active.routing is None else "")
-        change = await self.app.push_screen_wait(
-            RoutingMenu(title, value, of_agent=active.routing is not None)
-        )
-        if change is not None:
-            made = await self.do(
-                new_agent_version(*self._hands(), agent_id, routing=change.value, note=change.note)
-            )
-            if made is not None:
-                self.say(f"Version {made} is in force.")
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_set_up(self) -> None:
@@ -260,15 +194,6 @@ class SettingsActs(SettingsBase):
                     "Pause this tenant?", "Its messages go to people until it is resumed.", "Pause it"
                 ):
                     await self.do(update_tenant(*self._hands(), tenant_id, paused=not tenant.paused))
-
-    async def act_mode(self) -> None:
-        from engine.operator.agents import update_agent
-
-        assert self.view is not None
-        agent = next(a for a in self.view.setup.agents if a.id == self.subject("agent"))
-        await self.do(
-            update_agent(*self._hands(), agent.id, mode="suggest" if agent.mode == "auto" else "auto")
-        )
 
     # Test calls
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from console.widgets.index import Index
     from engine.observe.records import Act
     from engine.observe.setup import VersionRow
+    from engine.operator.what_if import Trial
 
 
 class SettingsBase(AreaScreen):
@@ -58,3 +59,11 @@ class SettingsBase(AreaScreen):
 
     async def _confirm(self, question: str, detail: Content | str, yes: str) -> bool:
         return await self.app.push_screen_wait(Confirm(question, detail, yes=yes))
+
+    async def _try(self, trial: Trial) -> None:
+        """A what-if, from the question which messages to its results."""
+        from console.screens.what_if_start import ask_filter, start
+
+        words = await ask_filter(self)
+        if words is not None:
+            await start(self, trial, words)

@@ -13,12 +13,11 @@ class SettingsWhatIf(SettingsBase):
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_what_if(self) -> None:
         """The version under the cursor over past messages."""
-        from console.screens.what_if_start import ask_filter, start
+        from engine.operator.what_if import Trial
 
         agent_id, version = self.subject("agent"), self.version_under_cursor
-        words = await ask_filter(self) if version is not None else None
-        if version is not None and words is not None:
-            await start(self, agent_id, version.version, words)
+        if version is not None:
+            await self._try(Trial(agent_id, version.version))
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_what_ifs(self) -> None:

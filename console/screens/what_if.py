@@ -77,7 +77,7 @@ class WhatIfDialog(Dialog[None]):
     @work(exclusive=True, exit_on_error=False, group="what if")
     async def carry_out(self) -> None:
         """Run what waits."""
-        from engine.operator.what_if import run
+        from engine.operator.what_if_run import run
 
         settings = self.switchboard.session.settings
         assert settings is not None
@@ -125,7 +125,7 @@ class WhatIfDialog(Dialog[None]):
             why = chosen.problem or (chosen.new and (chosen.new.error or chosen.new.reason)) or ""
             new = Content.assemble((f"{LOOKS_OF[chosen.verdict][2]}: ", WARN), foreign(why), "\n\n", new)
         asked = Content.assemble(("Asked  ", STRONG), foreign(chosen.customer), "\n\n")
-        version = f"Now, version {self._what_if.version}"
+        version = f"Now, {self._what_if.tried}"
         self.query_one("#old", Quiet).show(Content.assemble(asked, ("Then", STRONG), "\n", old))
         self.query_one("#new", Quiet).show(Content.assemble((version, STRONG), "\n", new))
 
@@ -162,7 +162,7 @@ def head_lines(what_if: WhatIf) -> Iterator[Line]:
     yield Line(
         Content.assemble(
             (f"What if #{what_if.id}  ", STRONG),
-            cell(f"{what_if.agent} version {what_if.version}  ", limit=80),
+            cell(f"{what_if.agent} {what_if.tried}  ", limit=120),
             cell(what_if.filter, MUTED, 200),
         )
     )

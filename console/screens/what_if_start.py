@@ -22,7 +22,7 @@ from console.words import KEY, MUTED, STRONG, usd
 
 if TYPE_CHECKING:
     from console.screens.area import AreaScreen
-    from engine.operator.what_if import WhatIf
+    from engine.operator.what_if import Trial, WhatIf
 
 USUAL = "status:answered"
 MANY = 100
@@ -41,9 +41,10 @@ async def ask_filter(screen: AreaScreen) -> str | None:
     return words
 
 
-async def ask_version(screen: AreaScreen) -> tuple[int, int] | None:
+async def ask_version(screen: AreaScreen) -> Trial | None:
     """Which version of which agent; None: given up."""
     from engine.observe.setup import read_setup, versions
+    from engine.operator.what_if import Trial
 
     feed = screen.switchboard.session.feed
     assert feed is not None
@@ -73,14 +74,15 @@ async def ask_version(screen: AreaScreen) -> tuple[int, int] | None:
     text = await screen.app.push_screen_wait(
         Ask("Which version?", "The agent's number and the version.", f"{first} v{newest[first]}", check)
     )
-    return None if text is None else read(text)
+    return None if text is None else Trial(*read(text))
 
 
-async def start(screen: AreaScreen, agent_id: int, version: int, words: str) -> None:
+async def start(screen: AreaScreen, trial: Trial, words: str) -> None:
     """Ask how many, tell the likely cost, and after a yes store the what-if and run it."""
     from engine.observe.search import parse_search
     from engine.observe.views import matching_ids
-    from engine.operator.what_if import MOST, create, eligible, estimate
+    from engine.operator.what_if import MOST, create
+    from engine.operator.what_if_estimate import eligible, estimate
 
     session = screen.switchboard.session
     assert session.feed is not None
@@ -97,18 +99,18 @@ async def start(screen: AreaScreen, agent_id: int, version: int, words: str) -> 
     )
     if limit is None:
         return
-    ids = await eligible(pool, agent_id, await matching_ids(pool, parse_search(words), int(limit)))
+    ids = await eligible(pool, trial.agent_id, await matching_ids(pool, parse_search(words), int(limit)))
     if not ids:
         screen.say("No customer's message matches that this agent could answer.", title="What if", bad=True)
         return
-    expected = await estimate(pool, ids)
+    expected = await estimate(pool, ids, trial.routing)
     cost = "The cost cannot be estimated: no earlier cost is known."
     if expected.usd is not None:
-        cost = f"It will cost about {usd(float(expected.usd))}, by what {expected.known} of them cost before."
-    question = f"Have version {version} answer {len(ids):,} message{'' if len(ids) == 1 else 's'}?"
+        cost = f"It will cost about {usd(float(expected.usd))}, by what {expected.known} of them used before."
+    question = f"Have {trial.words} answer {len(ids):,} message{'' if len(ids) == 1 else 's'}?"
     detail = cell(f"{cost} Nothing is sent to customers. {words}", limit=400)
     if await screen.app.push_screen_wait(Confirm(question, detail, yes="Try it")):
-        made = await screen.do(create(pool, operator, agent_id, version, ids, words))
+        made = await screen.do(create(pool, operator, trial, ids, words))
         if made is not None:
             await screen.app.push_screen_wait(WhatIfDialog(made, begin=True))
 

@@ -374,6 +374,8 @@ what_ifs = _table(
     _id(),
     Column("agent_id", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
+    _text("prompt"),  # tried in place of the version's
+    _json("routing"),  # the same
     _text("filter", ""),  # as it was typed
     _text("state", "running"),  # running, paused, cancelled, done
     _text("note"),  # why it paused

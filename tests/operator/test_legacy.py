@@ -21,7 +21,7 @@ from engine.operator.rehearsal import rehearsal
 from engine.operator.replay import MessageFilter, ReplayFilter, matching, requeue_filter
 from engine.operator.reply import accept_draft, send_reply
 from engine.operator.takeover import release, take_over
-from engine.operator.what_if import estimate
+from engine.operator.what_if_estimate import estimate
 from engine.settings import load_settings
 from tests.operator.world import ANNA, World, world
 from tests.support.postgres import Server

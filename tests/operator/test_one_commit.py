@@ -50,7 +50,7 @@ from engine.operator.tenants import (
     update_tenant,
     update_workspace,
 )
-from engine.operator.what_if import create, set_state
+from engine.operator.what_if import Trial, create, set_state
 from engine.settings import Settings, load_settings
 from tests.operator.test_dry_run import Script
 from tests.operator.world import ANNA, GUEST, World
@@ -85,7 +85,7 @@ class Scene:
         return (await draft_now(self.pool, ANNA, self.settings, await self.owned())).turn_id
 
     async def what_if(self) -> int:
-        return (await create(self.pool, ANNA, 1, 1, [await self.w.insert()], "all")).id
+        return (await create(self.pool, ANNA, Trial(1, 1), [await self.w.insert()], "all")).id
 
     async def old_prompts(self) -> None:
         """More of them than go in one batch."""
@@ -305,7 +305,7 @@ async def _(s: Scene) -> Act:
 @case(create)
 async def _(s: Scene) -> Act:
     message_id = await s.w.insert()
-    return lambda: create(s.pool, s.who, 1, 1, [message_id], "all")
+    return lambda: create(s.pool, s.who, Trial(1, 1), [message_id], "all")
 
 
 @case(set_state)

@@ -11,14 +11,16 @@ import pytest
 
 from engine.demo.far_end import FarEnd
 from engine.model import SwitchboardError, TurnOutcome
-from engine.operator import what_if as module
+from engine.operator import what_if_run as module
 from engine.operator.agent_versions import new_agent_version
 from engine.operator.agents import update_agent
 from engine.operator.audit import BadInput, NotFound, ReadOnly, Refused
 from engine.operator.configuration import set_setting
 from engine.operator.rehearsal import Rehearsed
-from engine.operator.what_if import carry_out, create, eligible, estimate, list_what_ifs, read, run, set_state
+from engine.operator.what_if import Trial, create, list_what_ifs, read, set_state
+from engine.operator.what_if_estimate import eligible, estimate
 from engine.operator.what_if_results import as_csv, report
+from engine.operator.what_if_run import carry_out, run
 from engine.settings import Settings, load_settings
 from tests.operator.test_dry_run import Script
 from tests.operator.world import ANNA, GUEST, World
@@ -45,7 +47,7 @@ async def written(w: World, number: int) -> list[int]:
 
 async def made(w: World, ids: list[int]) -> int:
     await new_agent_version(w.pool, ANNA, 1, prompt="Be brief.", activate=False)
-    return (await create(w.pool, ANNA, 1, 2, ids, "status:answered")).id
+    return (await create(w.pool, ANNA, Trial(1, 2), ids, "status:answered")).id
 
 
 async def test_a_few_run_at_once_and_what_failed_is_told(w: World) -> None:
@@ -206,10 +208,56 @@ async def test_what_cannot_be_tried_is_refused(w: World) -> None:
     message_id = await w.insert()
     for refused, ids, version in ((BadInput, [], 1), (NotFound, [message_id], 9)):
         with pytest.raises(refused):
-            await create(w.pool, ANNA, 1, version, ids)
+            await create(w.pool, ANNA, Trial(1, version), ids)
     with pytest.raises(ReadOnly):
-        await create(w.pool, GUEST, 1, 1, [message_id])
+        await create(w.pool, GUEST, Trial(1, 1), [message_id])
     await update_agent(w.pool, ANNA, 1, enabled=False)
     with pytest.raises(Refused, match="off"):
-        await create(w.pool, ANNA, 1, 1, [message_id])
+        await create(w.pool, ANNA, Trial(1, 1), [message_id])
+    assert await w.query("SELECT FROM et_what_ifs") == []
+
+
+async def test_a_prompt_and_routes_are_tried_without_a_version_of_them(
+    w: World, settings: Settings, far: FarEnd
+) -> None:
+    ids = await written(w, 3)
+    routing = {"default": [{"provider": "uniapi", "model": "gpt-5-mini"}]}
+    trial = Trial(1, 1, prompt="Answer like a pirate.", routing=routing)
+    what_if = await create(w.pool, ANNA, trial, ids, "all")
+    assert what_if.tried == "version 1 with another prompt and other routes"
+    done = await run(w.pool, ANNA, settings, what_if)
+    assert (done.state, done.done) == ("done", 3)
+    bodies = [call.body for call in far.uniapi.calls]
+    assert {body["model"] for body in bodies} == {"gpt-5-mini"}
+    assert all(body["messages"][0]["content"].startswith("Answer like a pirate.") for body in bodies)
+    turns = await w.query("SELECT context FROM et_turns WHERE kind = 'dry_run'")
+    assert all({"prompt", "routing"} <= set(turn["context"]["variant"]) for turn in turns)
+    assert len(await w.query("SELECT FROM et_agent_versions")) == 1
+    (audit,) = await w.audits("what_if.start")
+    assert (audit["after"]["own_prompt"], audit["after"]["routing"]) == (True, routing)
+
+
+async def test_other_routes_are_estimated_by_tokens_and_their_price(w: World) -> None:
+    ids = []
+    for sender in ("a", "b"):
+        await w.answered(sender=sender)
+    ids = [row["id"] for row in await w.query("SELECT id FROM et_messages WHERE direction = 'inbound'")]
+    await w.query("UPDATE et_turns SET prompt_tokens = 500000, completion_tokens = 100000, cost_usd = 9")
+    price = {"zai/m": {"input_per_m": 2, "output_per_m": 10}}
+    told = await estimate(
+        w.pool, ids, {"default": [{"provider": "zai", "model": "m"}], "price_overrides": price}
+    )
+    assert (told.usd, told.known) == (Decimal(4), 2)
+    unknown = await estimate(w.pool, ids, {"default": [{"provider": "zai", "model": "no-such-model"}]})
+    assert unknown.usd is None
+    assert (await estimate(w.pool, ids)).usd == Decimal(18)
+
+
+@pytest.mark.parametrize(
+    "trial", [Trial(1, 1, prompt=" "), Trial(1, 1, routing={"default": [{"provider": "acme", "model": "m"}]})]
+)
+async def test_what_cannot_be_used_is_not_tried(w: World, trial: Trial) -> None:
+    message_id = await w.insert()
+    with pytest.raises(BadInput):
+        await create(w.pool, ANNA, trial, [message_id])
     assert await w.query("SELECT FROM et_what_ifs") == []

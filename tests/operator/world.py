@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from psycopg.pq import ExecStatus
 from psycopg.types.json import Jsonb
 
 from engine.database.connection import Connection, Pool, connect, open_pool
@@ -31,7 +32,8 @@ class World:
 
     async def query(self, sql: str, *params: Any) -> list[dict[str, Any]]:
         cursor = await self.connection.execute(sql.encode(), params)
-        return await cursor.fetchall() if cursor.description else []
+        result = cursor.pgresult
+        return await cursor.fetchall() if result and result.status == ExecStatus.TUPLES_OK else []
 
     async def one(self, sql: str, *params: Any) -> dict[str, Any]:
         rows = await self.query(sql, *params)
