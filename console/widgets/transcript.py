@@ -90,7 +90,10 @@ class Transcript(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._entries: Sequence[Entry] = ()
         self._blocks: dict[Hashable, tuple[Entry, tuple[bool, bool], list[Strip]]] = {}
+        self._keys: list[Hashable] = []
+        """Of the entries that are laid out, which are others than `entries` while there is no room."""
         self._starts: list[int] = []
+        """The first line of each of them."""
         self._lines: list[Strip] = []
         self._width = 0
         self.follow = True
@@ -124,7 +127,7 @@ class Transcript(ScrollView, can_focus=True):
             return None
         y = self.scroll_offset.y
         place = max(0, bisect_right(self._starts, y) - 1)
-        return self._entries[place].key, y - self._starts[place]
+        return self._keys[place], y - self._starts[place]
 
     def _lay_out(self, top: tuple[Hashable, int] | None) -> None:
         """Entries to lines; lines that stay as they are are not drawn again."""
@@ -141,7 +144,8 @@ class Transcript(ScrollView, can_focus=True):
             starts.append(len(lines))
             lines += self._block(place, entry)
         self._lines, self._starts = lines, starts
-        keys = {entry.key for entry in self._entries}
+        self._keys = [entry.key for entry in self._entries]
+        keys = set(self._keys)
         self._blocks = {key: block for key, block in self._blocks.items() if key in keys}
         if len(lines) == len(before):
             for y, (old, new) in enumerate(zip(before, lines, strict=True)):
