@@ -15,10 +15,11 @@ WARN = ".warn"
 BAD = ".bad"
 BUSY = ".busy"
 KEY = ".key"
-STOPPED = ".stopped"
+STOPPED = "$text-warning bold reverse"
+"""Told where nobody may overlook it; a class of the style sheet would lose the reverse."""
 HIT = "bold underline"
 """What was searched for, where it stands in a text."""
-LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key", "gone", "came", "stopped", "tab--chosen")
+LOOKS = ("muted", "strong", "good", "warn", "bad", "busy", "key", "gone", "came", "tab--chosen")
 """To be among the COMPONENT_CLASSES of every screen, and of widgets that draw much."""
 
 

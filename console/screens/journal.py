@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROUNDS = 8
 """Stretches read at once while a search finds little."""
 CYCLE = ("", "log", "act", "llm", "schema", "alert")
-ELSEWHERE = " Engine logs are with the engines; of the log, these are this console's own lines."
+ELSEWHERE = " Engine logs are with the engines; shown of the log: this console's own."
 _THING = re.compile(r"\b(thread|message|send|turn):(\d{1,18})\b")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADS: dict[str, tuple[Look, str]] = {
     "unknown": (
         Look("?", "Unknown outcome", BAD),
-        "decide each: s it arrived, r send it again · S all arrived",
+        "decide: s it arrived, r send it again · S all arrived",
     ),
     "failed": (Look("✗", "Failed", BAD), "given up; r tries again"),
     "retry": (Look("↻", "Waiting for another try", WARN), "go out by themselves; x cancels"),

@@ -62,7 +62,7 @@ def _verdict(status: Status) -> Content:
         return Content.assemble(("✗ not ready ", BAD), cell(health.blockers[0].what), (more, MUTED))
     if status.ai_paused:
         return Content.assemble(
-            (" ‖ AI PAUSED ", STOPPED), ("nothing is answered; k on Overview resumes", MUTED)
+            (" ‖ AI PAUSED ", STOPPED), ("k on Overview resumes; nothing is answered", MUTED)
         )
     if status.held:
         return Content.assemble(

@@ -17,6 +17,7 @@ from console.screens.confirm import Confirm
 from console.session import Preferences
 from console.widgets.area_tabs import AreaTabs
 from console.widgets.footer import KeyBar
+from console.widgets.status_bar import StatusBar
 from console.words import MUTED
 from tests.support.consoles import make_app, screen_text, shows, until
 from tests.support.seed import Seed
@@ -75,6 +76,8 @@ async def test_the_kill_switch_is_confirmed_shown_everywhere_and_lifted(console:
         await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown")
         assert stored() is True
         await shows(pilot, "‖ Paused. Nothing is answered")
+        told = pilot.app.screen.query_one(StatusBar).render_line(0)
+        assert any(s.style and s.style.reverse for s in told if "AI PAUSED" in s.text), "it stands out"
         assert "● Ready" not in screen_text(pilot.app), "paused is not ready"
         await pilot.press("3")
         await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown in Messages")
