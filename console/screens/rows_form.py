@@ -136,7 +136,8 @@ class RowsForm(Dialog["list[Texts] | None"]):
     def _focus(self, number: int, column: int) -> None:
         rows = list(self.query(FormRow))
         if rows:
-            list(rows[max(0, min(number, len(rows) - 1))].query(Input))[column].focus()
+            row = rows[max(0, min(number, len(rows) - 1))]
+            self.set_focus(list(row.query(Input))[column])  # now: the next key may be here already
 
     def action_row(self, step: int) -> None:
         number, column = self._place()

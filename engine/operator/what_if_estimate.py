@@ -81,11 +81,11 @@ _ESTIMATE = """
 SELECT count(*) AS known, avg(cost_usd) AS average
   FROM (SELECT DISTINCT ON (message_id) cost_usd FROM et_turns
          WHERE message_id = ANY(%s) AND cost_usd IS NOT NULL
-         ORDER BY message_id, id DESC) t"""
+         ORDER BY message_id, kind = 'dry_run', id DESC) t"""
 
 _TOKENS = """
 SELECT count(*) AS known, avg(prompt_tokens) AS prompt, avg(completion_tokens) AS completion,
        avg(total_tokens) AS total
   FROM (SELECT DISTINCT ON (message_id) prompt_tokens, completion_tokens, total_tokens FROM et_turns
          WHERE message_id = ANY(%s) AND prompt_tokens IS NOT NULL
-         ORDER BY message_id, id DESC) t"""
+         ORDER BY message_id, kind = 'dry_run', id DESC) t"""

@@ -68,7 +68,7 @@ async def test_what_is_wrong_is_told_at_its_field_and_not_taken(
             ("params", "{", "further: not JSON"),
             ("params", '{"model": "x"}', "may not hold model"),
             ("params", '{"top_p": NaN}', "further: not JSON"),
-            ("params", '{"tool_choice": "auto"}', "Z.ai does not take tool_choice"),
+            ("params", '{"frequency_penalty": 1}', "Z.ai does not take frequency_penalty"),
         ):
             good = entry(seen, 1, name).value
             await fill(seen, 1, **{name: bad})
