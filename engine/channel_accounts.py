@@ -11,6 +11,7 @@ are two fields, the one in force and the one before it, so that it can be replac
 from __future__ import annotations
 
 from typing import Annotated, Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -29,13 +30,21 @@ from pydantic_settings import BaseSettings
 from engine.model import DEFAULT_ACCOUNT
 
 
-def _http_url(value: str) -> str:
+def http_url(value: str) -> str:
+    """`value` without slashes at its end. Raises ValueError unless it is the URL of a host."""
     if not value.startswith(("http://", "https://")):
         raise ValueError("starts with http:// or https://")
+    try:
+        url = urlsplit(value)
+        usable = bool(url.hostname) and url.port != 0 and value.isascii() and value.isprintable()
+    except ValueError:  # a bracket too many, or a port that is none
+        usable = False
+    if not usable or " " in value:
+        raise ValueError("is a URL like https://host:port/path")
     return value.rstrip("/")
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 """What may stand in a URL's path as it is."""
 

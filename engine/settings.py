@@ -22,10 +22,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from engine.channel_accounts import ChannelSettings
+from engine.channel_accounts import ChannelSettings, http_url
 from engine.model import SwitchboardError as SwitchboardError
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
+Days = Annotated[float, Field(le=36_500)]
+Usd = Annotated[float, Field(le=1_000_000_000)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -102,7 +104,7 @@ class Settings(ChannelSettings):
     """A burst waits no longer than this after its first message."""
     turn_deadline_seconds: Seconds = 45.0
     """All LLM attempts of a turn share it."""
-    history_tokens: int = Field(6000, ge=100)
+    history_tokens: int = Field(6000, ge=100, le=10_000_000)
     """Budget for the thread's history in the prompt, in estimated tokens."""
 
     # The outbound dispatcher
@@ -125,7 +127,7 @@ class Settings(ChannelSettings):
     """Signs its webhooks; without one they are refused."""
 
     # HTTP: health and webhooks
-    http_host: str = "127.0.0.1"
+    http_host: str = Field("127.0.0.1", max_length=253, pattern=r"^[!-~]*$")
     http_port: int = Field(8765, ge=0, le=65535)
     """0 takes any free port; the one taken is shown by `status`."""
     http_enabled: bool = True
@@ -136,10 +138,10 @@ class Settings(ChannelSettings):
     a tunnel. In the environment several are separated by commas."""
 
     # Money, in USD; None means no cap
-    daily_budget_usd: float | None = Field(None, ge=0)
-    turn_ceiling_usd: float = Field(0.05, gt=0)
+    daily_budget_usd: Usd | None = Field(None, ge=0)
+    turn_ceiling_usd: Usd = Field(0.05, gt=0)
     """Reserved before each turn whose price is not known yet."""
-    thread_replies_per_hour: int = Field(30, ge=1)
+    thread_replies_per_hour: int = Field(30, ge=1, le=1_000_000)
     """The loop guard: an AI that answers one thread more often is talking to a machine."""
 
     operator: str | None = None
@@ -147,15 +149,15 @@ class Settings(ChannelSettings):
 
     # Alerts; 0 switches a rule off. Each is told once, and once more when it is over.
     alert_blockers: bool = True
-    alert_queue_seconds: float = Field(300.0, ge=0)
+    alert_queue_seconds: float = Field(300.0, ge=0, le=7 * 86_400)
     """An inbound message has waited this long."""
     alert_error_share: float = Field(0.2, ge=0, le=1)
     """Share of the last 10 minutes' turns that ended in an error, of at least 10."""
     alert_spend_share: float = Field(0.9, ge=0, le=1)
     """Share of a tenant's budget of the day that is spent."""
-    alert_balance_days: float = Field(3.0, ge=0)
+    alert_balance_days: Days = Field(3.0, ge=0)
     """A provider's account lasts no longer than this, where it tells what is left."""
-    alert_takeover_minutes: float = Field(15.0, ge=0)
+    alert_takeover_minutes: float = Field(15.0, ge=0, le=7 * 1440)
     """A customer has waited this long for the person who took the conversation over."""
     alert_webhook_url: str | None = None
     """Gets a POST for each; https, or http on this machine."""
@@ -166,14 +168,14 @@ class Settings(ChannelSettings):
     environment a JSON list."""
 
     # Retention, in days; 0 keeps for ever. Messages, queue rows and turns stay in any case.
-    keep_prompts_days: float = Field(30.0, ge=0)
+    keep_prompts_days: Days = Field(30.0, ge=0)
     """Whole prompts, which are recorded only while `record_context_prompt` is on."""
-    keep_quarantine_days: float = Field(30.0, ge=0)
-    keep_incidents_days: float = Field(90.0, ge=0)
+    keep_quarantine_days: Days = Field(30.0, ge=0)
+    keep_incidents_days: Days = Field(90.0, ge=0)
     """Of incidents that are over."""
-    keep_engines_days: float = Field(7.0, ge=1)
+    keep_engines_days: Days = Field(7.0, ge=1)
     """Records of engines that are gone."""
-    keep_audit_days: float = Field(0.0, ge=0)
+    keep_audit_days: Days = Field(0.0, ge=0)
 
     log_level: str = "INFO"
     log_format: str = Field("json", pattern="^(json|text)$")
@@ -211,7 +213,7 @@ class Settings(ChannelSettings):
     @classmethod
     def _hosts(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = json.loads(value) if value.lstrip().startswith('["') else value.split(",")
+            value = _json_list(value) if value.lstrip().startswith('["') else value.split(",")
         if isinstance(value, list):
             own = ["127.0.0.1", "localhost", "[::1]"]
             given = [host.strip() if isinstance(host, str) else host for host in value]
@@ -265,9 +267,7 @@ class Settings(ChannelSettings):
     def _http_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("starts with http:// or https://")
-        return value.rstrip("/")
+        return http_url(value)
 
     @field_validator("database_url")
     @classmethod
@@ -301,12 +301,22 @@ class Settings(ChannelSettings):
 
 def load_settings(**overrides: Any) -> Settings:
     """Settings in force, with `overrides` on top. Raises SettingsError naming each bad one."""
+    file = config_file()
+    if file is not None and file.is_dir():
+        raise SettingsError(f"{file} is a folder.", "Let SWITCHBOARD_CONFIG name a file.")
     try:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError(_first_problem(error), "Correct it and start again.") from None
-    except (OSError, ValueError) as error:  # an unreadable or malformed switchboard.toml
+    except (OSError, ValueError, RecursionError) as error:  # an unreadable or malformed switchboard.toml
         raise SettingsError(f"{config_file()} cannot be read: {error}.", "Correct the file.") from None
+
+
+def _json_list(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("is names separated by commas, or a JSON list of them") from None
 
 
 def _first_problem(error: ValidationError) -> str:

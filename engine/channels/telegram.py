@@ -112,7 +112,7 @@ class TelegramChannel:
         if number.isdecimal():
             body["reply_parameters"] = {"message_id": int(number), "allow_sending_without_reply": True}
         answer = await self._call("sendMessage", body, timeout)
-        if answer.get("ok") is True:
+        if 200 <= answer.status < 300 and answer.get("ok") is True:
             number = identifier(answer.get("result", "message_id"))
             chat = identifier(answer.get("result", "chat", "id")) or outgoing.to
             return Sent(self._provider_id(chat, number) if number else None, accepted=not number)

@@ -20,6 +20,8 @@ from engine.text import clean_for_storage, one_line
 ANSWER_BYTES = 1_000_000
 """More than this is no answer of a chat service."""
 CONNECT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 24 * 3600.0
+"""A far end that asks to be left alone for longer is asked again all the same."""
 KEEPALIVE_SECONDS = 2.0
 """Below the 5 s after which Node servers close idle connections, so that a send never meets a dying one."""
 
@@ -150,7 +152,7 @@ def retry_after_seconds(value: Any, now: datetime | None = None) -> float | None
             return None
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         seconds = (at - (now or datetime.now(UTC))).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else None
 
 
 _NEVER_STARTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -167,7 +169,9 @@ def send_error(error: Exception, *, request_started: bool | None = None) -> Send
             error, (*_NEVER_STARTED, httpx.UnsupportedProtocol, httpx.InvalidURL)
         )
     harmless = not request_started or isinstance(error, _NEVER_STARTED)
-    said = one_line(str(error), 150)
+    said = one_line(
+        str(error).partition("bytearray(")[0], 150
+    )  # h11 quotes the far end, which may quote a secret
     told = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if harmless:
         return SendError(SendFailure.NOT_SENT, f"The far end was not reached ({told}).")
@@ -179,6 +183,8 @@ def unexpected(answer: Answer, who: str) -> SendError:
     told = f"{who} answered {answer.status}" + (f": {answer.text}" if answer.text else ".")
     if 300 <= answer.status < 400:
         kind, told = SendFailure.CHANNEL_DOWN, f"{told} (a redirect: correct the base URL)"
+    elif answer.status == 429:  # of a proxy in between, whatever its body
+        return SendError(SendFailure.RATE, told, retry_after=answer.retry_after, code="429")
     elif 400 <= answer.status < 500 and answer.status != 408:
         kind = SendFailure.PERMANENT
     else:

@@ -41,9 +41,9 @@ class PlatformSettings(BaseModel):
     """The kill switch: nothing is claimed while it is on; messages wait as `received`."""
     paused_channels: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list)
     """The same for these channels alone, by name."""
-    daily_budget_usd: float | None = Field(None, ge=0)
+    daily_budget_usd: float | None = Field(None, ge=0, le=1_000_000_000)
     """Cap of each tenant's spend per UTC day; null is none."""
-    max_message_age_hours: float = Field(24.0, gt=0)
+    max_message_age_hours: float = Field(24.0, gt=0, le=87_600)
     """An older message is not answered by itself: a person decides."""
 
 

@@ -160,11 +160,13 @@ def check_routing(value: Any) -> Any:
 
     try:
         parse_routing(value, PROVIDERS)
+        if isinstance(value, str | bytes):
+            value = json.loads(value) if value.strip() else None
+        stored = clean_json(value)
+        parse_routing(stored, PROVIDERS)  # what is left of it must do, too
     except RoutingError as error:
         raise BadInput(error.what, error.remedy) from None
-    if isinstance(value, str | bytes):
-        value = json.loads(value) if value.strip() else None
-    return clean_json(value)
+    return stored
 
 
 def _problem(key: str, value: Any) -> str | None:

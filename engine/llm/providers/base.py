@@ -171,7 +171,8 @@ class ChatClient:
         except httpx.ConnectError as error:
             raise _transient(f"cannot connect: {error}") from None
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise _transient(f"the connection broke: {str(error) or type(error).__name__}") from None
+            told = str(error).partition("bytearray(")[0]  # h11 quotes the far end, which may quote our key
+            raise _transient(f"the connection broke: {told or type(error).__name__}") from None
 
 
 async def one_token(client: ChatClient, model: str, defaults: Mapping[str, Any], timeout: float) -> None:
