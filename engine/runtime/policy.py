@@ -5,7 +5,10 @@ A rule that blocks sends the message to a person (`inbound_human_takeover`); som
 
 from __future__ import annotations
 
+import base64
+import codecs
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,9 +57,14 @@ PERSON = (
     *("colleague", "algu", "tarbe", "conse", "quelqu", "člověk", "atendente", "bot", "ai", "aı"),
 )
 """Pieces of words, casefolded, one of which every match of `HUMAN_ASKED` holds: found at a tenth of its cost."""
-LINK = re.compile(r"(?:https?://|www\.)[^\s<>()\"']+", re.IGNORECASE)
+LINK = re.compile(
+    r"(?:https?://|www\.)[^\s<>()\"']+"
+    r"|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}/[^\s<>()\"']*",  # chat programs link these without a scheme, too
+    re.IGNORECASE,
+)
 SAME_TEXT_LIMIT = 3
-LEAKED_CHARACTERS = 80
+LEAKED_LETTERS = 64
+"""Letters and digits of the instructions in a row that a reply may not repeat, about 80 characters."""
 
 
 class AgentPolicy(BaseModel):
@@ -251,22 +259,45 @@ def after(
 
 
 def _leak(text: str, canary: str, prompt: str) -> Block | None:
-    if canary in text:
+    if _repeats(text, canary):
         return Block("policy.canary", "the reply repeats the internal reference", hand_over=True)
-    if len(text) < LEAKED_CHARACTERS:
+    if len(text) < LEAKED_LETTERS:
         return None
-    squeezed = " ".join(text.split())
+    squeezed = _letters(text)
     if any(excerpt in squeezed for excerpt in _excerpts(prompt)):
         return Block("policy.canary", "the reply repeats the agent's instructions", hand_over=True)
     return None
 
 
+def _repeats(text: str, canary: str) -> bool:
+    """Whether the canary is in `text` as it is, spelled out, backwards, in base64, in hex or in ROT13."""
+    if any(form in text for form in _encoded(canary)):
+        return True
+    plain, letters = _letters(canary), _letters(text)
+    return any(form in letters for form in (plain, plain[::-1], codecs.encode(plain, "rot13")))
+
+
+@lru_cache(maxsize=256)
+def _encoded(canary: str) -> tuple[str, ...]:
+    """The canary in hex, and in base64 at each of the three places in which it may stand."""
+    raw = canary.encode()
+    shifted = (base64.b64encode(b"\0" * skipped + raw)[-(-skipped * 8 // 6) :] for skipped in range(3))
+    whole = (form.rstrip(b"=")[:-1].decode() for form in shifted)  # the last may hold bits of what follows
+    return (raw.hex(), *whole)
+
+
+@lru_cache(maxsize=64)
+def _letters(text: str) -> str:
+    """Letters and digits alone, of one case and width: what is left however it is spelled out."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
 @lru_cache(maxsize=256)
 def _excerpts(prompt: str) -> tuple[str, ...]:
     """Stretches of the instructions, one of which any longer repetition of them holds."""
-    instructions = " ".join(prompt.split())
-    starts = range(0, len(instructions) - LEAKED_CHARACTERS + 1, 20)
-    return tuple(instructions[start : start + LEAKED_CHARACTERS] for start in starts)
+    instructions = _letters(prompt)
+    starts = range(0, len(instructions) - LEAKED_LETTERS + 1, 16)
+    return tuple(instructions[start : start + LEAKED_LETTERS] for start in starts)
 
 
 def _blocked_phrase(text: str, policy: AgentPolicy) -> Block | None:

@@ -84,7 +84,7 @@ async def test_what_is_stored_is_what_engines_understand(w: World, key: str, val
         ("quiet_window", {"secs": 1}, "secs"),
         ("quiet_window", 3, "quiet_window"),
         ("daily_budget_usd", -1, "daily_budget_usd"),
-        ("daily_budget_usd", float("inf"), "number"),
+        ("daily_budget_usd", float("inf"), "less than"),
         ("daily_budget_usd", float("nan"), "daily_budget_usd"),
         ("max_message_age_hours", 0, "max_message_age_hours"),
         ("max_message_age_hours", None, "max_message_age_hours"),
