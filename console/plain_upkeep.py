@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from engine.observe import one_line
 from engine.observe.incidents import Incident, Rule
-from engine.operator.retention import Kept
+from engine.operator.retention import COUNT_LIMIT, Due
 
 if TYPE_CHECKING:
     from engine.operator.backup import BackedUp, Restored
@@ -56,6 +56,12 @@ class Alerts(BaseModel):
     incidents: list[Incident]
 
 
+class AlertsSet(BaseModel):
+    """What is set of alerts in the database."""
+
+    alerts: dict[str, float | bool]
+
+
 def alert_lines(told: Alerts) -> Iterator[str]:
     """Rules, targets, then incidents: those that are not over with a mark."""
     for rule in told.rules:
@@ -73,12 +79,25 @@ def alert_lines(told: Alerts) -> Iterator[str]:
 class Retention(BaseModel):
     """What `switchboard retention` tells."""
 
-    kinds: list[Kept]
+    kinds: list[Due]
 
 
-def retention_lines(told: list[Kept], *, run: bool) -> Iterator[str]:
-    """How long each kind is kept, and what went."""
+def retention_lines(told: list[Due], *, run: bool) -> Iterator[str]:
+    """How long each kind is kept, what went, and what is past its time."""
     for kept in told:
-        gone = f", {kept.gone} gone now" if run else ""
-        span = f"{kept.days:g} days" if kept.days else "for ever"
-        yield f"{kept.kind:<11}{span}{gone}  (SWITCHBOARD_KEEP_{kept.kind.upper()}_DAYS)"
+        parts = [f"{kept.days:g} days" if kept.days else "for ever"]
+        if run:
+            parts.append(f"{kept.gone} gone now")
+        elif kept.days:
+            parts.append(f"{due_words(kept)} past it")
+        if kept.ran_at is not None:
+            parts.append(
+                f"last run {kept.ran_at:%Y-%m-%d %H:%M} by {one_line(kept.ran_by or '')}: {kept.ran_gone} gone"
+            )
+        yield f"{kept.kind:<11}{', '.join(parts)}  (SWITCHBOARD_KEEP_{kept.kind.upper()}_DAYS)"
+
+
+def due_words(kept: Due) -> str:
+    """How much a run would take, and since when it has been there."""
+    many = f"more than {COUNT_LIMIT:,}" if kept.due > COUNT_LIMIT else f"{kept.due:,}"
+    return f"{many} since {kept.oldest:%Y-%m-%d}" if kept.oldest else many

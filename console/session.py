@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.observe.feed import Database, Feed
     from engine.observe.logs import LogRing
     from engine.operator.audit import Operator
+    from engine.operator.backup import BackedUp
     from engine.settings import Settings
     from engine.supervisor import Engine
 
@@ -161,6 +162,26 @@ class Session:
     async def restart_engine(self) -> str | None:
         """Have the engine in this console, if there is one, take up changed settings; returns what went wrong."""
         return await self._in_thread("restarting the engine", self._restart_engine)
+
+    async def back_up(self, file: Path) -> tuple[BackedUp | None, str | None]:
+        """Back up the embedded database into a new file, in a folder only we can read; or what went wrong."""
+        done: list[BackedUp] = []
+
+        def work() -> None:
+            from engine.operator.backup import backup
+
+            assert self._database is not None
+            assert self.operator is not None
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            done.append(backup(self._database, self.operator, file))
+
+        failure = await self._in_thread("the backup", work)
+        return (done[0] if done else None), failure
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded one."""
+        return self._database is not None and self._database.embedded
 
     def _restart_engine(self) -> None:
         self.settings = self.load()

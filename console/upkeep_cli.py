@@ -22,6 +22,11 @@ from console.plain import say
 
 upkeep = typer.Typer(rich_markup_mode=None)
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, live for every engine; an empty value takes it back."),
+]
+
 
 @upkeep.command()
 def backup(
@@ -152,6 +157,7 @@ def alerts_now(
     settings = settings_in_force()
     with Database.open(settings) as database:
         found = with_pool(database.dsn, lambda pool: incidents.incidents(pool, limit=limit))
+        settings = with_pool(database.dsn, lambda pool: incidents.in_force(pool, settings))
     told = Alerts(rules=incidents.rules(settings), targets=incidents.targets(settings), incidents=found)
     if json:
         print_json(told)
@@ -165,50 +171,85 @@ def alerts_test() -> None:
 
     Example: switchboard alerts test
     """
-    from datetime import UTC, datetime
-    from uuid import uuid4
+    from engine.supervisor.alert_targets import tell_all
 
-    from engine.observe.incidents import targets
-    from engine.supervisor.alert_targets import Alert, tell
-
-    settings = settings_in_force()
-    names = targets(settings)
-    if not names:
+    told = finish(tell_all(settings_in_force()))
+    if not told:
         say("There is no target: set SWITCHBOARD_ALERT_WEBHOOK_URL or SWITCHBOARD_ALERT_COMMAND.", error=True)
         raise typer.Exit(FAILED)
-    alert = Alert(
-        event="test",
-        rule="test",
-        subject="test",
-        what="A test alert of Switchboard.",
-        opened_at=datetime.now(UTC),
-    )
-    problems = 0
-    for name in names:
-        problem = finish(tell(settings, name, alert, delivery=f"test-{uuid4().hex[:12]}"))
+    for name, problem in told.items():
         say(f"{name}: {problem or 'took it'}", error=problem is not None)
-        problems += problem is not None
+    problems = sum(1 for problem in told.values() if problem)
     raise typer.Exit(FAILED if problems else FINE)
+
+
+@alerts.command("set")
+def alerts_set(
+    changes: Annotated[
+        list[str], typer.Argument(help="NAME=VALUE; 0 switches a rule off, nothing takes it back.")
+    ],
+    json: Json = False,
+) -> None:
+    """Change thresholds of alerts, live for every engine: blockers, queue_seconds, error_share, spend_share,
+    takeover_minutes.
+
+    Example: switchboard alerts set queue_seconds=120 takeover_minutes=
+    """
+    from console.plain_upkeep import AlertsSet
+    from engine.operator.configuration import change_setting
+    from engine.supervisor import Database
+
+    wanted = _assignments(changes)
+    with Database.open(settings_in_force()) as database:
+        stored = with_pool(database.dsn, lambda pool: change_setting(pool, operator_here(), "alerts", wanted))
+    if json:
+        print_json(AlertsSet(alerts=stored))
+    else:
+        say([f"{name} = {value}" for name, value in stored.items()] or ["As engines are told from outside"])
+
+
+def _assignments(changes: list[str]) -> dict[str, float | bool | None]:
+    """NAME=VALUE as people type it."""
+    words: dict[str, bool | None] = {"": None, "on": True, "off": False}
+    told: dict[str, float | bool | None] = {}
+    for change in changes:
+        name, equals, text = (part.strip() for part in change.partition("="))
+        if not equals:
+            usage(f"{change!r} is not of the form NAME=VALUE.")
+        try:
+            told[name] = words[text] if text in words else float(text)
+        except ValueError:
+            usage(f"{text!r} is not a number.")
+    return told
 
 
 @upkeep.command()
 def retention(
     run: Annotated[bool, typer.Option("--run", help="Let go now of what is past its time.")] = False,
+    changes: Changes = None,
     json: Json = False,
 ) -> None:
-    """Tell how long each kind is kept; with --run, do what engines do every hour. Messages always stay.
+    """Tell how long each kind is kept, and what is past its time; with --run, do what engines do every hour.
 
-    Example: switchboard retention --run
+    Messages and turns always stay.
+
+    Example: switchboard retention --set prompts=14 --set traces=365 --run
     """
     from console.plain_upkeep import Retention, retention_lines
-    from engine.operator.retention import kinds, retain
+    from engine.operator.configuration import change_setting
+    from engine.operator.retention import preview, retain
     from engine.supervisor import Database
 
-    settings = settings_in_force()
-    told = kinds(settings)
-    if run:
-        with Database.open(settings) as database:
-            told = with_pool(database.dsn, lambda pool: retain(pool, operator_here(), settings))
+    settings, wanted = settings_in_force(), _assignments(changes or [])
+    with Database.open(settings) as database:
+        if wanted:
+            with_pool(database.dsn, lambda pool: change_setting(pool, operator_here(), "retention", wanted))
+        gone = {}
+        if run:
+            kept = with_pool(database.dsn, lambda pool: retain(pool, operator_here(), settings))
+            gone = {one.kind: one.gone for one in kept}
+        due = with_pool(database.dsn, lambda pool: preview(pool, settings))
+    told = [one.model_copy(update={"gone": gone.get(one.kind, 0)}) for one in due]
     if json:
         print_json(Retention(kinds=told))
     else:

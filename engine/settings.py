@@ -170,6 +170,10 @@ class Settings(ChannelSettings):
     # Retention, in days; 0 keeps for ever. Messages, queue rows and turns stay in any case.
     keep_prompts_days: Days = Field(30.0, ge=0)
     """Whole prompts, which are recorded only while `record_context_prompt` is on."""
+    keep_traces_days: Days = Field(0.0, ge=0)
+    """What turns tried, judged and read, and the traces with replies."""
+    keep_payloads_days: Days = Field(0.0, ge=0)
+    """What `raw_payload` holds beyond the trip of a message."""
     keep_quarantine_days: Days = Field(30.0, ge=0)
     keep_incidents_days: Days = Field(90.0, ge=0)
     """Of incidents that are over."""

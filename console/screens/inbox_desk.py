@@ -110,6 +110,14 @@ class InboxDesk(InboxActs):
         await self._assign(row, self.me)
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_erase(self) -> None:
+        from console.screens.erasing import erase_customer
+
+        row = self.thread
+        assert row is not None
+        await erase_customer(self, row.id, _who(row))
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_assign(self) -> None:
         from engine.observe.inbox import desk_words
         from engine.operator.assignment import name_of

@@ -42,6 +42,13 @@ class MessagesActs(FilteredScreen):
             self._tell_acted(acted)
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_erase(self) -> None:
+        from console.screens.erasing import erase_customer
+
+        message = self.subject("message")
+        await erase_customer(self, message.thread_id, message.who or "this customer")
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_replay_all(self) -> None:
         """Everything the filter shows that ended in an error or, if asked for, with a person."""
         from console.screens.confirm import Confirm

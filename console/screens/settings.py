@@ -77,8 +77,9 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
             versions = await setup.versions(pool, int(key))
             changes = await records.acts(pool, subject=f"agent:{key}", limit=CHANGES)
         tenants = tuple(await list_tenants(pool))
+        upkeep = await self.load_upkeep(pool, key if kind == "upkeep" else None)
         return SettingsView(
-            settings, tenants, await setup.read_setup(pool), routing, about, changes, versions
+            settings, tenants, await setup.read_setup(pool), routing, about, changes, versions, upkeep
         )
 
     def show(self, view: SettingsView) -> None:
@@ -91,7 +92,9 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
     def _draw(self) -> None:
         if self.view is None:
             return
-        self.index.show(index_lines(self.view, self._channels(), self.index.size.width))
+        self.index.show(
+            index_lines(self.view, self._channels(), self.index.size.width, self.switchboard.clock)
+        )
         self._draw_detail()
 
     def _draw_detail(self) -> None:
@@ -132,8 +135,10 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
 
     async def on_lines_opened(self, event: Lines.Opened) -> None:
         match event.target:
-            case ("agent", _):
+            case ("agent", _) | ("upkeep", "retention" | "alerts"):
                 self.detail.focus()
+            case ("kept" | "rule", _):
+                await self.perform("settings.edit")
             case ("setting" | "tenant" | "canned", _):
                 await self.perform("settings.edit")
             case ("change", _):
@@ -155,7 +160,7 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
                 return agent_id
             case "switchable", ("agent" | "tenant", _):
                 return self.chosen
-            case "routing", ("setting", "llm_routing_config"):
+            case "testable", ("setting", "llm_routing_config"):
                 return self.chosen
             case "canned reply", ("canned", key):
                 return key
@@ -163,4 +168,4 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
                 return self.version_under_cursor
             case "former", ("setting", _):
                 return self.former_change
-        return None
+        return self.upkeep_subject(kind)

@@ -6,10 +6,11 @@ from textual import work
 
 from console.screens.ask import Ask
 from console.screens.settings_agents import SettingsAgents
+from console.screens.settings_upkeep import SettingsUpkeep
 from console.screens.settings_words import ROUTING, parse, read_out, typed, words_of
 
 
-class SettingsActs(SettingsAgents):
+class SettingsActs(SettingsAgents, SettingsUpkeep):
     """Editing, switching and trying out."""
 
     # Editing
@@ -27,6 +28,10 @@ class SettingsActs(SettingsAgents):
                 await self._edit_cap(tenant_id)
             case ("canned", (int(tenant_id), str(shortcut))):
                 await self._edit_canned(tenant_id, shortcut)
+            case ("upkeep", "retention"):
+                await self.edit_days()
+            case ("upkeep", "alerts"):
+                await self.edit_rule()
 
     async def _edit_setting(self, key: str) -> None:
         from engine.operator.configuration import check_setting, set_setting
@@ -202,6 +207,9 @@ class SettingsActs(SettingsAgents):
         from console.screens.routing import TestCalls
 
         assert self.view is not None
+        if self.chosen == ("upkeep", "alerts"):
+            await self.test_alert()
+            return
         detail = (
             "Each route is asked once, alone, with a short question. The calls are real and cost a little."
         )

@@ -13,6 +13,7 @@ from console.sanitise import cell
 from console.screens.schema_panes import wrapped
 from console.screens.settings_rows import SettingsView, channel_names
 from console.screens.settings_words import ROUTING, read_out, words_of
+from console.screens.upkeep_panes import pane
 from console.widgets.lines import Line, fit, heading
 from console.words import BAD, GOOD, HEALTH, KEY, MUTED, STRONG, UNSEEN, WARN, count, usd
 
@@ -40,6 +41,8 @@ def detail_lines(
             return list(_canned(view, tenant_id, shortcut, width))
         case ("channel", str(name)):
             return list(_channel(view, channels, name, width))
+        case ("upkeep", str(key)):
+            return list(pane(view.upkeep, key, clock, width))
     return []
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from console.clock import Clock
 from console.sanitise import cell
 from console.screens.settings_words import SETTINGS, read_out, words_of
+from console.screens.upkeep_panes import UPKEEP, Upkeep, index_words
 from console.widgets.lines import Line, fit, heading
 from console.words import BAD, GOOD, HEALTH, MUTED, UNSEEN, WARN, usd
 
@@ -36,9 +38,10 @@ class SettingsView:
     """Of the setting or tenant `about`, the newest first."""
     versions: tuple[VersionRow, ...] = ()
     """Of the agent `about`, the newest first."""
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
 
-def index_lines(view: SettingsView, channels: list[ComponentHealth], width: int) -> list[Line]:
+def index_lines(view: SettingsView, channels: list[ComponentHealth], width: int, clock: Clock) -> list[Line]:
     """Everything that can be chosen, in groups."""
     return [
         heading("Platform"),
@@ -55,6 +58,14 @@ def index_lines(view: SettingsView, channels: list[ComponentHealth], width: int)
         _gap(),
         heading("Channels", "" if channels or view.setup.accounts else "none"),
         *_channels(view, channels, width),
+        _gap(),
+        heading("Upkeep"),
+        *(
+            Line(
+                _row(Content(key.capitalize()), index_words(view.upkeep, key, clock), width), ("upkeep", key)
+            )
+            for key in UPKEEP
+        ),
     ]
 
 
@@ -69,7 +80,7 @@ def _row(name: Content, value: Content, width: int) -> Content:
 
 def _settings(view: SettingsView, width: int) -> Iterator[Line]:
     keys = [key for key in SETTINGS if key in view.settings]
-    for key in [*keys, *(key for key in view.settings if key not in SETTINGS)]:
+    for key in [*keys, *(key for key in view.settings if key not in (*SETTINGS, *UPKEEP))]:
         setting = view.settings[key]
         style = BAD if setting.problem else WARN if key == "ai_paused" and setting.value is True else ""
         if setting.problem:

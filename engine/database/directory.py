@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.database.connection import Connection
+from engine.database.connection import Connection, Pool
 from engine.logs import get_logger
+from engine.settings import Settings
 
 log = get_logger(__name__)
 
@@ -25,6 +26,36 @@ class QuietWindow(BaseModel):
 
     seconds: float = Field(2.0, ge=0, le=600)
     max_seconds: float = Field(10.0, ge=0, le=3600)
+
+
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RetentionDays(BaseModel):
+    """Days that each kind is kept, in place of what engines are told from outside; 0 keeps for ever."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompts: Days | None = None
+    traces: Days | None = None
+    payloads: Days | None = None
+    quarantine: Days | None = None
+    incidents: Days | None = None
+    engines: Annotated[float, Field(ge=1, le=36_500)] | None = None
+    audit: Days | None = None
+
+
+class AlertRules(BaseModel):
+    """Thresholds of alerts, in place of what engines are told from outside; 0 switches a rule off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    blockers: bool | None = None
+    queue_seconds: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] | None = None
+    error_share: Share | None = None
+    spend_share: Share | None = None
+    takeover_minutes: Annotated[float, Field(ge=0, le=525_600, allow_inf_nan=False)] | None = None
 
 
 class PlatformSettings(BaseModel):
@@ -45,6 +76,19 @@ class PlatformSettings(BaseModel):
     """Cap of each tenant's spend per UTC day; null is none."""
     max_message_age_hours: float = Field(24.0, gt=0, le=87_600)
     """An older message is not answered by itself: a person decides."""
+    retention: RetentionDays = Field(default_factory=RetentionDays)
+    alerts: AlertRules = Field(default_factory=AlertRules)
+
+    def over(self, settings: Settings) -> Settings:
+        """What is in force for upkeep: `settings`, with retention and alerts as they are set here."""
+        days = self.retention.model_dump(exclude_none=True)
+        rules = self.alerts.model_dump(exclude_none=True)
+        return settings.model_copy(
+            update={
+                **{f"keep_{kind}_days": value for kind, value in days.items()},
+                **{f"alert_{name}": value for name, value in rules.items()},
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +135,16 @@ class Directory:
             None if of_engine is None else Decimal(str(of_engine)),
         ]
         return min((cap for cap in caps if cap is not None), default=None)
+
+
+async def in_force(pool: Pool, settings: Settings) -> Settings:
+    """`settings` with the platform's retention and alerts on top; one that is not valid does not count."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT key, value FROM et_platform_settings WHERE key IN ('retention', 'alerts')"
+        )
+        stored = {row["key"]: row["value"] for row in await cursor.fetchall()}
+    return _platform_settings(stored, None)[0].over(settings)
 
 
 async def load_directory(connection: Connection, earlier: Directory | None = None) -> Directory:

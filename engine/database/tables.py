@@ -564,6 +564,15 @@ alert_deliveries = _table(
     Index("et_alert_deliveries_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
 )
 
+retention = _table(
+    "et_retention",
+    Column("kind", Text, primary_key=True),
+    Column("through", BigInteger, nullable=False, server_default=text("0")),  # rows up to here have been seen
+    _at("ran_at"),
+    _text("ran_by"),
+    Column("gone", BigInteger),  # by the last run
+)
+
 schema_runs = _table(
     "et_schema_runs",
     _id(),

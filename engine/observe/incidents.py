@@ -7,7 +7,10 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from engine.database.connection import Pool
+from engine.database.directory import in_force
 from engine.settings import Settings
+
+__all__ = ["RULES", "Incident", "Rule", "in_force", "incidents", "rules", "targets"]
 
 RULES = ("blocker", "queue_age", "error_rate", "spend", "balance", "takeover")
 

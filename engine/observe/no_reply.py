@@ -67,16 +67,12 @@ def _received(facts: Facts) -> str:
     """In the order in which an obstacle hides those after it."""
     thread = facts["thread"]
     if thread and thread["owner"] == "human":
-        return f"It waits for {_operator(thread)}, who answers this conversation."
+        return f"It waits for {_operator(thread)}, who answers this conversation{_asleep(thread)}."
     if not facts["engines"]:
         return "No engine is running, so nothing is answered; start one with: switchboard engine."
-    if facts["ai_paused"]:
-        return "The AI is paused for everyone, so it waits; resume it on the console's Overview (k)."
-    if facts.get("channel_paused"):
-        channel = _said(facts["channel"])
-        return f"The AI is paused on {channel}, so it waits; resume it on the console's Overview (K)."
-    if thread and thread.get("paused"):
-        return "The AI is paused in this conversation, so it waits; resume it in the console's Inbox (K)."
+    if pause := _paused(facts):
+        where, key = pause
+        return f"The AI is paused {where}, so it waits; resume it {key}."
     if all(engine["state"] == "blocked" for engine in facts["engines"]):
         return _blocked(facts["engines"])
     if thread is None:
@@ -89,6 +85,26 @@ def _received(facts: Facts) -> str:
             f"{duration(thread['due_in'])}."
         )
     return _not_claimed_yet(facts, thread)
+
+
+def _paused(facts: Facts) -> tuple[str, str] | None:
+    """For whom the AI is paused, and where that ends; None when it is not."""
+    if facts["ai_paused"]:
+        return "for everyone", "on the console's Overview (k)"
+    if facts.get("channel_paused"):
+        return f"on {_said(facts['channel'])}", "on the console's Overview (K)"
+    if facts["thread"] and facts["thread"].get("paused"):
+        return "in this conversation", "in the console's Inbox (K)"
+    return None
+
+
+def _asleep(thread: Facts) -> str:
+    """That a conversation is put off, by whom and for how long; it keeps nobody but people waiting."""
+    left = thread.get("snoozed_for")
+    if left is None or left <= 0:
+        return ""
+    by = f" by {_said(thread['snoozed_by'])}" if thread.get("snoozed_by") else ""
+    return f", and is snoozed{by} for {duration(left)} more"
 
 
 def _not_claimed_yet(facts: Facts, thread: Facts) -> str:
@@ -144,7 +160,11 @@ def _replied(facts: Facts) -> str:
             return f"{name}, which is being sent right now."
         case "retry_scheduled":
             wait = f"again in {duration(reply['next_in'])}" if reply["next_in"] > 0 else "again now"
-            return f"{name}, but sending it failed ({_said(reply['error'] or 'no reason told')}); it is tried {wait}."
+            held = f", once the channel {_said(reply['route'])} is well again" if _held(facts, reply) else ""
+            return (
+                f"{name}, but sending it failed ({_said(reply['error'] or 'no reason told')}); it is tried "
+                f"{wait}{held}."
+            )
     return f"{name}, but {_why_not_sent(reply)}."
 
 
@@ -160,11 +180,16 @@ def _why_queued(facts: Facts, reply: Facts) -> str:
         return ", but no engine is running"
     if reply["behind"]:
         return f" after {_count(reply['behind'], 'earlier message')} of this conversation"
-    if any(reply["route"] in (engine["paused_channels"] or []) for engine in facts["engines"]):
+    if _held(facts, reply):
         return f" until the channel {reply['route']} is well again"
     if reply["next_in"] > 1:
         return f" for {duration(reply['next_in'])} more (quiet hours, or the pace of the channel)"
     return ""
+
+
+def _held(facts: Facts, reply: Facts) -> bool:
+    """Whether an engine leaves the reply's account alone for now."""
+    return any(reply["route"] in (engine["paused_channels"] or []) for engine in facts["engines"])
 
 
 def _why_not_sent(reply: Facts) -> str:
@@ -211,15 +236,18 @@ def _why_with_a_person(facts: Facts) -> str:
 
 
 def _what_next(facts: Facts) -> str:
-    thread = facts["thread"]
+    thread, pause = facts["thread"], _paused(facts)
+    but = f"; the AI is paused {pause[0]}" if pause else ""
     if not thread or thread["owner"] != "human":
+        if pause:
+            return f"; nobody has replied{but}, so it answers nothing until it is resumed {pause[1]}"
         return "; nobody has replied, and the AI answers only the customer's next message, or this one after a replay"
-    left = thread["release_in"]
+    left, asleep = thread["release_in"], _asleep(thread)
     if left is None:
-        return "; nobody has replied yet"
+        return f"; nobody has replied yet{asleep.replace(', and', ': the conversation', 1)}{but}"
     if left <= 0:
-        return "; nobody has replied, and the conversation goes back to the AI in a moment"
-    return f"; nobody has replied yet, and the conversation goes back to the AI in {duration(left)}"
+        return f"; nobody has replied, and the conversation goes back to the AI in a moment{but}"
+    return f"; nobody has replied yet, and the conversation goes back to the AI in {duration(left)}{asleep}{but}"
 
 
 def _failed(facts: Facts) -> str:

@@ -40,9 +40,17 @@ from engine.operator.audit import Operator, Refused
 from engine.text import one_line
 
 ALIVE_SECONDS = 15
-#: Tables that start-up itself fills.
+#: Tables that start-up itself and engines' upkeep fill.
 SEEDED = frozenset(
-    {"et_tenants", "et_workspaces", "et_agents", "et_schema_runs", "et_engines", "et_channel_accounts"}
+    {
+        "et_tenants",
+        "et_workspaces",
+        "et_agents",
+        "et_schema_runs",
+        "et_engines",
+        "et_channel_accounts",
+        "et_retention",
+    }
 )
 
 
@@ -86,7 +94,13 @@ def backup(database: Database, operator: Operator, file: Path, *, verify: bool =
         if verify:
             with scratch(database.dsn) as copy:
                 fill(copy, programs, folder / DUMP, manifest)
-        after = {"file": str(file), "rows": manifest.rows, "sha256": manifest.dump_sha256}
+        after = {
+            "file": str(file.absolute()),
+            "rows": manifest.rows,
+            "bytes": (folder / DUMP).stat().st_size,
+            "verified": verify,
+            "sha256": manifest.dump_sha256,
+        }
         with connect(database.dsn) as connection, connection.transaction():
             _record(connection, operator, "backup", after)  # no file that is not in the log
             pack(folder, file)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.database.connection import Pool, to_json
+from engine.database.connection import Connection, Pool, Row, to_json
 from engine.database.directory import PlatformSettings
 from engine.model import PROVIDERS as PROVIDERS
 from engine.operator.audit import BadInput, NotFound, Operator, acting, audit, rows
@@ -67,21 +67,47 @@ async def set_setting(
     operator.may_act()
     checked = check_setting(key, value)
     async with acting(pool, operator) as connection:
-        # The lock comes before the look: of two who change it at once, the second sees the first's.
-        await rows(connection, "LOCK TABLE et_platform_settings IN SHARE ROW EXCLUSIVE MODE")
-        before = await rows(connection, "SELECT value FROM et_platform_settings WHERE key = %s", key)
-        await rows(
-            connection,
-            """INSERT INTO et_platform_settings (key, value, updated_by) VALUES (%s, %s::jsonb, %s)
-                   ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_by = excluded.updated_by,
-                                                   updated_at = now()""",
-            key,
-            to_json(checked),
-            operator.name,
-        )
-        former = {"value": before[0]["value"]} if before else None
-        await audit(connection, operator, "setting.set", f"setting:{key}", former, {"value": checked}, note)
+        before = await _locked(connection, key)
+        await _store(connection, operator, key, checked, before, note)
     return checked
+
+
+async def change_setting(pool: Pool, operator: Operator, key: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Change parts of a setting that is an object; None takes a part out. Returns the parts that are set then.
+
+    Raises BadInput, ReadOnly.
+    """
+    operator.may_act()
+    check_setting(key, changes)
+    async with acting(pool, operator) as connection:
+        before = await _locked(connection, key)
+        now = before[0]["value"] if before and _problem(key, before[0]["value"]) is None else {}
+        merged = {**now, **changes}
+        checked = check_setting(key, {part: value for part, value in merged.items() if value is not None})
+        await _store(connection, operator, key, checked, before, None)
+    return {part: value for part, value in checked.items() if value is not None}
+
+
+async def _locked(connection: Connection, key: str) -> list[Row]:
+    """What is stored. The lock comes before the look: of two who change it at once, the second sees the first's."""
+    await rows(connection, "LOCK TABLE et_platform_settings IN SHARE ROW EXCLUSIVE MODE")
+    return await rows(connection, "SELECT value FROM et_platform_settings WHERE key = %s", key)
+
+
+async def _store(
+    connection: Connection, operator: Operator, key: str, checked: Any, before: list[Row], note: str | None
+) -> None:
+    await rows(
+        connection,
+        """INSERT INTO et_platform_settings (key, value, updated_by) VALUES (%s, %s::jsonb, %s)
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_by = excluded.updated_by,
+                                               updated_at = now()""",
+        key,
+        to_json(checked),
+        operator.name,
+    )
+    former = {"value": before[0]["value"]} if before else None
+    await audit(connection, operator, "setting.set", f"setting:{key}", former, {"value": checked}, note)
 
 
 async def reset_setting(pool: Pool, operator: Operator, key: str, *, note: str | None = None) -> bool:
@@ -143,7 +169,7 @@ def check_setting(key: str, value: Any) -> Any:
         checked = getattr(PlatformSettings(**{key: value}), key)
     except ValidationError as error:
         raise BadInput(f"{_told(error)}.", "What was in force stays in force.") from None
-    stored = checked.model_dump(mode="json") if isinstance(checked, BaseModel) else checked
+    stored = checked.model_dump(mode="json", exclude_none=True) if isinstance(checked, BaseModel) else checked
     if clean_json(stored) != stored:
         raise BadInput(f"{key}: that is not a number to work with.", "What was in force stays in force.")
     if key == "quiet_window" and stored["max_seconds"] < stored["seconds"]:

@@ -56,11 +56,16 @@ class _Found(BaseModel):
 
 
 async def preview(
-    pool: Pool, *, lead_id: int | None = None, address: str | None = None, tenant_id: int | None = None
+    pool: Pool,
+    *,
+    lead_id: int | None = None,
+    address: str | None = None,
+    thread_id: int | None = None,
+    tenant_id: int | None = None,
 ) -> Erasure:
     """What an erasure would take. Raises NotFound, BadInput."""
     async with pool.connection() as connection:
-        return await _count(connection, await _find(connection, lead_id, address, tenant_id))
+        return await _count(connection, await _find(connection, lead_id, address, thread_id, tenant_id))
 
 
 async def erase(
@@ -69,16 +74,18 @@ async def erase(
     *,
     lead_id: int | None = None,
     address: str | None = None,
+    thread_id: int | None = None,
     tenant_id: int | None = None,
 ) -> Erasure:
-    """Erase a customer, by the lead's number or by an address (a phone number in any spelling), in one commit.
+    """Erase a customer in one commit: by the lead's number, an address (a phone number in any spelling), or one
+    of the customer's conversations.
 
     Several leads of one number go together, unless `tenant_id` says whose. Waiting messages are parked and
     sends that wait are cancelled. The audit log tells the counts. Raises NotFound, BadInput, ReadOnly; Busy
     while the AI is at one of the conversations or a send is on its way.
     """
     async with acting(pool, operator) as connection:
-        found = await _find(connection, lead_id, address, tenant_id)
+        found = await _find(connection, lead_id, address, thread_id, tenant_id)
         await rows(
             connection,
             "SELECT id FROM et_threads WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
@@ -93,12 +100,19 @@ async def erase(
 
 
 async def _find(
-    connection: Connection, lead_id: int | None, address: str | None, tenant_id: int | None
+    connection: Connection,
+    lead_id: int | None,
+    address: str | None,
+    thread_id: int | None,
+    tenant_id: int | None,
 ) -> _Found:
-    if (lead_id is None) == (address is None):
-        raise BadInput("A customer is named by a lead's number or by an address.", "Give one of the two.")
+    if [lead_id, address, thread_id].count(None) != 2:
+        raise BadInput("A customer is named by a lead's number, an address or a thread.", "Give one of them.")
     if lead_id is not None:
         leads, strangers = [lead_id], list[int]()
+    elif thread_id is not None:
+        of = await rows(connection, "SELECT lead_id FROM et_threads WHERE id = %s", thread_id)
+        leads, strangers = [row["lead_id"] for row in of if row["lead_id"] is not None], [thread_id]
     else:
         assert address is not None
         leads, strangers = await _by_address(connection, address.strip(), tenant_id)

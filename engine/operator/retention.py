@@ -1,23 +1,36 @@
 """Retention: what is only kept for looking back goes after its time, in batches of one short commit each.
 
-Messages, queue rows and turns themselves stay: order, deduplication and cost rest on them.
+Messages, queue rows and turns themselves stay: order, deduplication and cost rest on them. Each batch is in the
+audit log; `et_retention` keeps the last run of each kind, and how far runs have come where no index tells.
 """
 
 from __future__ import annotations
 
-from typing import LiteralString
+from collections.abc import Callable
+from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from engine.database.connection import Pool, transaction
-from engine.operator.audit import Operator, audit, rows
+from engine.database.connection import Connection, Pool, Row, transaction
+from engine.database.directory import in_force
+from engine.operator.audit import Operator, acting, audit, rows
+from engine.operator.bulk import Stop
+from engine.operator.configuration import change_setting
+from engine.operator.retention_sql import BATCHES, DUE, STEPWISE
 from engine.settings import Settings
 
 BATCH = 500
+COUNT_LIMIT = 100_000
+"""More rows past their time are not counted, only told as more than this."""
+KINDS = tuple(BATCHES)
+Progress = Callable[[int, int], None]
+"""Rows gone so far, and rows there were; may raise `bulk.Stop`."""
 
 
 class Kept(BaseModel):
     """How many days a kind is kept, and how many rows of it a run let go."""
+
+    model_config = ConfigDict(frozen=True)
 
     kind: str
     days: float
@@ -25,66 +38,136 @@ class Kept(BaseModel):
     gone: int = 0
 
 
-#: By kind: the statement of a batch. %(days)s is its age, %(batch)s the rows at most.
-STATEMENTS: dict[str, LiteralString] = {
-    # Of whole prompts, the turn's own and the one in the reply's trace.
-    "prompts": """
-        WITH old AS (
-            SELECT id, reply_message_id FROM (
-                SELECT id, reply_message_id, finished_at FROM et_turns
-                 WHERE context_prompt IS NOT NULL ORDER BY id LIMIT %(batch)s) t
-             WHERE finished_at < now() - make_interval(secs => %(days)s * 86400)),
-        traces AS (
-            UPDATE et_messages m
-               SET raw_payload = jsonb_set(raw_payload, '{ai_trace,context_prompt}', 'null')
-              FROM old WHERE m.id = old.reply_message_id AND raw_payload #> '{ai_trace,context_prompt}' IS NOT NULL)
-        UPDATE et_turns t SET context_prompt = NULL FROM old WHERE t.id = old.id RETURNING t.id""",
-    "quarantine": """
-        DELETE FROM et_intake_quarantine WHERE id IN (
-            SELECT id FROM et_intake_quarantine WHERE at < now() - make_interval(secs => %(days)s * 86400)
-             ORDER BY id LIMIT %(batch)s) RETURNING id""",
-    "incidents": """
-        DELETE FROM et_incidents WHERE id IN (
-            SELECT id FROM et_incidents WHERE resolved_at < now() - make_interval(secs => %(days)s * 86400)
-             ORDER BY id LIMIT %(batch)s) RETURNING id""",
-    "engines": """
-        DELETE FROM et_engines WHERE name IN (
-            SELECT name FROM et_engines WHERE heartbeat_at < now() - make_interval(secs => %(days)s * 86400)
-             ORDER BY heartbeat_at LIMIT %(batch)s) RETURNING name""",
-    "audit": """
-        DELETE FROM et_audit_log WHERE id IN (
-            SELECT id FROM (SELECT id, at FROM et_audit_log ORDER BY id LIMIT %(batch)s) a
-             WHERE at < now() - make_interval(secs => %(days)s * 86400)) RETURNING id""",
-}
+class Due(Kept):
+    """A kind before a run: what the run would take, and what the last one took."""
+
+    due: int = 0
+    """At most `COUNT_LIMIT` + 1."""
+    oldest: datetime | None = None
+    """Of what is due."""
+    ran_at: datetime | None = None
+    ran_by: str | None = None
+    ran_gone: int | None = None
 
 
 def kinds(settings: Settings) -> list[Kept]:
-    """Every kind with the days it is kept."""
-    return [Kept(kind=kind, days=getattr(settings, f"keep_{kind}_days")) for kind in STATEMENTS]
+    """Every kind with the days it is kept by these settings."""
+    return [Kept(kind=kind, days=getattr(settings, f"keep_{kind}_days")) for kind in KINDS]
 
 
-async def retain(pool: Pool, operator: Operator, settings: Settings) -> list[Kept]:
+async def preview(pool: Pool, settings: Settings) -> list[Due]:
+    """What a run would let go of now, by the settings in force."""
+    told = []
+    for kept in kinds(await in_force(pool, settings)):
+        async with pool.connection() as connection:
+            last = await _last(connection, kept.kind)
+            found: Row = {"due": 0, "oldest": None}
+            if kept.days > 0:
+                params = {"days": kept.days, "through": last.get("through", 0), "most": COUNT_LIMIT + 1}
+                cursor = await connection.execute(DUE[kept.kind], params)
+                found = await cursor.fetchone() or found
+        told.append(
+            Due(
+                **{**kept.model_dump(), "due": found["due"], "oldest": found["oldest"]},
+                ran_at=last.get("ran_at"),
+                ran_by=last.get("ran_by"),
+                ran_gone=last.get("gone"),
+            )
+        )
+    return told
+
+
+async def set_days(pool: Pool, operator: Operator, changes: dict[str, float | None]) -> dict[str, float]:
+    """Keep kinds for so many days; None goes back to what engines are told from outside. Returns all that are set.
+
+    Raises BadInput, ReadOnly.
+    """
+    stored: dict[str, float] = await change_setting(pool, operator, "retention", changes)
+    return stored
+
+
+async def retain(
+    pool: Pool, operator: Operator, settings: Settings, progress: Progress | None = None
+) -> list[Kept]:
     """Let go of what is past its time. The audit log tells how much each batch took; nothing when nothing went.
 
-    Several may run at once: a row goes once. Raises ReadOnly.
+    Several may run at once: a row goes once. `progress` that raises `Stop` ends it after a batch. Raises ReadOnly.
     """
     operator.may_act()
-    return [
-        kept.model_copy(update={"gone": await _let_go(pool, operator, kept)}) if kept.days > 0 else kept
-        for kept in kinds(settings)
-    ]
+    total = sum(due.due for due in await preview(pool, settings)) if progress else 0
+    told: list[Kept] = []
+    before = 0
+    for kept in kinds(await in_force(pool, settings)):
+        gone, stopped = 0, False
+        if kept.days > 0:
+
+            def tell(so_far: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + so_far, max(total, before + so_far))
+
+            gone, stopped = await _let_go(pool, operator, kept, tell)
+        told.append(kept.model_copy(update={"gone": gone}))
+        before += gone
+        if stopped:
+            break
+    return told
 
 
-async def _let_go(pool: Pool, operator: Operator, kept: Kept) -> int:
-    """All of a kind that is past its time, each batch with its row of the log; returns how many went."""
-    gone = 0
-    while True:
+async def _let_go(
+    pool: Pool, operator: Operator, kept: Kept, tell: Callable[[int], None]
+) -> tuple[int, bool]:
+    """All of a kind that is past its time, each batch with its row of the log; how many went, and if it was stopped."""
+    gone, stopped = 0, False
+    while not stopped:
         async with transaction(pool) as connection:
             if kept.kind == "audit":
                 await rows(connection, "SET LOCAL switchboard.retention = 'on'")
-            cursor = await connection.execute(STATEMENTS[kept.kind], {"days": kept.days, "batch": BATCH})
-            batch = len(await cursor.fetchall())
-            if not batch:
-                return gone
-            await audit(connection, operator, "retention", "database", None, {kept.kind: batch})
-        gone += batch
+            through = (await _last(connection, kept.kind)).get("through", 0)
+            params = {"days": kept.days, "batch": BATCH, "through": through}
+            cursor = await connection.execute(BATCHES[kept.kind], params)
+            batch = await cursor.fetchall()
+            went = sum(1 for row in batch if row["gone"])
+            if batch and kept.kind in STEPWISE:
+                await _come(connection, kept.kind, max(row["id"] for row in batch))
+            if went:
+                await audit(connection, operator, "retention", "database", None, {kept.kind: went})
+        if not batch:
+            break
+        gone += went
+        try:
+            tell(gone)
+        except Stop:
+            stopped = True
+    async with acting(pool, operator) as connection:
+        await _note(connection, kept.kind, operator, gone)
+    return gone, stopped
+
+
+async def _last(connection: Connection, kind: str) -> Row:
+    found = await rows(
+        connection, "SELECT through, ran_at, ran_by, gone FROM et_retention WHERE kind = %s", kind
+    )
+    return found[0] if found else {}
+
+
+async def _note(connection: Connection, kind: str, operator: Operator, gone: int) -> None:
+    """Keep that a run has ended."""
+    await rows(
+        connection,
+        """INSERT INTO et_retention (kind, ran_at, ran_by, gone) VALUES (%s, now(), %s, %s)
+               ON CONFLICT (kind) DO UPDATE SET ran_at = now(), ran_by = excluded.ran_by, gone = excluded.gone""",
+        kind,
+        operator.name,
+        gone,
+    )
+
+
+async def _come(connection: Connection, kind: str, through: int) -> None:
+    """Keep how far runs have come."""
+    await rows(
+        connection,
+        """INSERT INTO et_retention (kind, through) VALUES (%s, %s)
+               ON CONFLICT (kind) DO UPDATE SET through = greatest(et_retention.through, excluded.through)""",
+        kind,
+        through,
+    )

@@ -8,13 +8,15 @@ import hmac
 import os
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
+from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel
 
 from engine.logs import SecretMask
+from engine.observe.incidents import targets
 from engine.settings import Settings
 from engine.text import one_line
 
@@ -45,6 +47,21 @@ async def tell(settings: Settings, target: str, alert: Alert, *, delivery: str) 
         case "command" if settings.alert_command:
             return await _run(settings.alert_command, body)
     return f"there is no {target} set on this engine"
+
+
+async def tell_all(settings: Settings) -> dict[str, str | None]:
+    """Tell each target a test alert; by target None when it took it, else why not."""
+    alert = Alert(
+        event="test",
+        rule="test",
+        subject="test",
+        what="A test alert of Switchboard.",
+        opened_at=datetime.now(UTC),
+    )
+    return {
+        name: await tell(settings, name, alert, delivery=f"test-{uuid4().hex[:12]}")
+        for name in targets(settings)
+    }
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pydantic import BaseModel
 
 from engine.database.connection import Pool, fetch, to_json
+from engine.database.directory import in_force
 from engine.logs import get_logger
 from engine.model import InboundStatus
 from engine.observe.accounts import Account, accounts
@@ -69,10 +70,11 @@ class AlertWatch:
         health = await system_health(self._pool)
         if health.schema_compatibility is None or not health.schema_compatibility.compatible:
             return  # the tables of alerts may be what is missing; readiness tells
+        settings = await in_force(self._pool, self._settings)
         found = findings(
-            self._settings,
+            settings,
             health,
-            await today(self._pool, self._settings.daily_budget_usd),
+            await today(self._pool, settings.daily_budget_usd),
             await self._error_share(),
             await self._accounts(),
         )

@@ -12,6 +12,7 @@ SELECT json_build_object(
                    'id', t.id, 'owner', t.owner, 'operator', t.operator, 'holder', t.holder, 'paused', t.paused_at IS NOT NULL,
                    'due_in', extract(epoch FROM t.due_at - now()),
                    'release_in', extract(epoch FROM t.auto_release_at - now()),
+                   'snoozed_for', extract(epoch FROM t.snoozed_until - now()), 'snoozed_by', t.snoozed_by,
                    'ahead', (SELECT count(*) FROM et_messages e
                               WHERE e.thread_id = t.id AND e.direction = 'inbound' AND e.id < m.id
                                 AND e.delivery_status IN ('received', 'inbound_processing')),

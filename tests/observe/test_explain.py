@@ -173,6 +173,8 @@ async def test_how_far_the_reply_came(w: World) -> None:
     assert await why(w, message_id) == f"{name}, which is being sent right now."
     await w.record(send, "retry_scheduled", error="busy", retry_seconds=3000.0)
     assert f"{name}, but sending it failed (busy); it is tried again in 50 min." in await why(w, message_id)
+    await engine(w, paused=["simulator/default"])
+    assert "in 50 min, once the channel simulator/default is well again." in await why(w, message_id)
     await w.promote()
     send = await w.claim_send()
     await w.start(send)
@@ -271,6 +273,32 @@ async def test_given_to_a_person(w: World, reason: str | None, error: str | None
     message_id = await w.insert()
     await w.complete(await w.claim_one(), TurnOutcome.TAKEOVER, reason=reason, error=error)
     assert said in await why(w, message_id)
+
+
+async def test_snoozed_and_paused_conversations_say_so(w: World) -> None:
+    message_id = await w.insert()
+    thread_id = await w.thread_of(message_id)
+    await take_over(w.pool, ANNA, thread_id)
+    await w.query(
+        "UPDATE et_threads SET snoozed_until = now() + interval '3 hours', snoozed_by = 'otto' WHERE id = %s",
+        thread_id,
+    )
+    assert "snoozed by otto for 3 h more" in await why(w, message_id)
+    await set_setting(w.pool, ANNA, "paused_channels", ["simulator"])
+    assert "the AI is paused on simulator" in await why(w, message_id)
+    await w.query("UPDATE et_threads SET snoozed_until = now() - interval '1 s', auto_release_at = NULL")
+    assert "snoozed" not in await why(w, message_id)
+    await set_setting(w.pool, ANNA, "paused_channels", [])
+    await w.query("UPDATE et_threads SET paused_at = now(), snoozed_until = now() + interval '1 day'")
+    said = await why(w, message_id)
+    assert (
+        "yet: the conversation is snoozed by otto for 24 h more; the AI is paused in this conversation"
+        in said
+    )
+    await w.query(
+        "UPDATE et_threads SET owner = 'ai', operator = NULL, owner_since = NULL, snoozed_until = NULL"
+    )
+    assert "answers nothing until it is resumed in the console's Inbox (K)" in await why(w, message_id)
 
 
 async def test_a_paused_tenant(w: World) -> None:

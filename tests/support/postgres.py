@@ -101,20 +101,20 @@ def system_server(*, fast: bool = True, options: str = "", address: str | None =
     folder = Path(tempfile.mkdtemp(prefix="switchboard-system-"))
     data = folder / "data"
     user = None
-    if os.geteuid() == 0:
-        user = "postgres" if _known("postgres") else "nobody"
-        shutil.chown(folder, user)
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=user, capture_output=True, timeout=60, cwd=folder)
+    def run(*command: str, check: bool = True) -> None:
+        subprocess.run(command, check=check, user=user, capture_output=True, timeout=60, cwd=folder)
 
-    run(str(binaries / "initdb"), "-A", "trust", "-U", "tester", "-D", str(data), "-E", "utf8")
     options = options or "-h ''"
-    run(
-        *(str(binaries / "pg_ctl"), "-w", "-D", str(data), "-l", str(folder / "log")),
-        *("-o", f"{options} -k {folder}", "start"),
-    )
     try:
+        if os.geteuid() == 0:
+            user = "postgres" if _known("postgres") else "nobody"
+            shutil.chown(folder, user)
+        run(str(binaries / "initdb"), "-A", "trust", "-U", "tester", "-D", str(data), "-E", "utf8")
+        run(
+            *(str(binaries / "pg_ctl"), "-w", "-D", str(data), "-l", str(folder / "log")),
+            *("-o", f"{options} -k {folder}", "start"),
+        )
         server = Server(
             f"postgresql://tester@{address or ''}/postgres" + ("" if address else f"?host={folder}")
         )
@@ -122,7 +122,8 @@ def system_server(*, fast: bool = True, options: str = "", address: str | None =
             server.make_fast()
         yield server
     finally:
-        run(str(binaries / "pg_ctl"), "-w", "-m", "immediate", "-D", str(data), "stop")
+        # A test may have ended it already.
+        run(str(binaries / "pg_ctl"), "-w", "-m", "immediate", "-D", str(data), "stop", check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
