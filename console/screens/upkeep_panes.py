@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -150,18 +151,17 @@ def _backup(upkeep: Upkeep, clock: Clock, width: int) -> Iterator[Line]:
     else:
         told = act.after if isinstance(act.after, dict) else {}
         proven = told.get("verified")
-        yield _fact(
-            "last",
-            Content(f"{age(clock.age(act.at))} ago, {clock.full(act.at)[:16]} by ").append(cell(act.actor)),
-        )
-        for line in wrapped(str(told.get("file", "")), max(20, width - NAME)):
+        yield _fact("last", Content(f"{age(clock.age(act.at))} ago, {clock.full(act.at)[:16]}"))
+        yield _fact("by", cell(act.actor, limit=60))
+        file = Path(str(told.get("file", "")))
+        for line in wrapped(
+            file.name if str(file.parent) == upkeep.folder else str(file), max(20, width - NAME)
+        ):
             yield _fact("file", line.content)
         size = told.get("bytes")
         size_words = f", {size / 1e6:,.1f} MB" if isinstance(size, int) else ""
         yield _fact("holds", Content(f"{count(int(told.get('rows') or 0))} rows{size_words}"))
-        words, look = (
-            ("✓ restored beside and compared: identical", GOOD) if proven else ("not verified", WARN)
-        )
+        words, look = ("✓ by a restore: identical", GOOD) if proven else ("not verified", WARN)
         yield _fact("proof", Content.styled(words, look))
     yield Line(Content(""))
     yield _keys(("r", "back up now"))
