@@ -202,7 +202,7 @@ class SettingsUpkeep(SettingsBase):
             self.say(failure or "", title="No backup was made", bad=True)
         else:
             size = f"{count(made.manifest.rows)} rows, {made.bytes / 1e6:,.1f} MB, {made.seconds:.1f} s"
-            self.say(f"{made.file}\n{size}, verified.", title="Backed up")
+            self.say(f"{made.file}: {size}, verified.", title="Backed up")
         if session.feed is not None:
             session.feed.wake()
 

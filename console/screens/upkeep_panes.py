@@ -94,16 +94,17 @@ def _retention(upkeep: Upkeep, clock: Clock, width: int) -> Iterator[Line]:
     for due in upkeep.due:
         days = f"{due.days:g} days" if due.days else "for ever"
         if due.due:
-            oldest = f", oldest {clock.local(due.oldest):%Y-%m-%d}" if due.oldest else ""
-            past = Content.styled(f"{_many(due)} past it{oldest}", WARN)
+            past = Content.styled(f"{_many(due)} past it", WARN)
         else:
             past = Content.styled("none past it" if due.days else "", MUTED)
         yield Line(
             Content.assemble("  ", fit(Content(due.kind), NAME), fit(Content(days), 10), " ", past),
             ("kept", due.kind),
         )
-        if width >= 60:
-            yield Line(Content.assemble(" " * 4, (KINDS.get(due.kind, ""), MUTED)))
+        oldest = f"oldest {clock.local(due.oldest):%Y-%m-%d}" if due.oldest else ""
+        about = [words for words in (oldest, KINDS.get(due.kind, "") if width >= 60 else "") if words]
+        if about:
+            yield Line(Content.styled(f"    {' · '.join(about)}", MUTED))
     ran = [due for due in upkeep.due if due.ran_at is not None]
     if ran:
         yield Line(Content(""))
