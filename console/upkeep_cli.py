@@ -191,7 +191,7 @@ def alerts_set(
     json: Json = False,
 ) -> None:
     """Change thresholds of alerts, live for every engine: blockers, queue_seconds, error_share, spend_share,
-    takeover_minutes.
+    balance_days, takeover_minutes.
 
     Example: switchboard alerts set queue_seconds=120 takeover_minutes=
     """

@@ -160,7 +160,7 @@ class SettingsScreen(SettingsActs, SettingsVersions, SettingsWhatIf):
                 return agent_id
             case "switchable", ("agent" | "tenant", _):
                 return self.chosen
-            case "testable", ("setting", "llm_routing_config"):
+            case "routing" | "testable", ("setting", "llm_routing_config"):
                 return self.chosen
             case "canned reply", ("canned", key):
                 return key

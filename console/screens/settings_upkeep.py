@@ -129,7 +129,7 @@ class SettingsUpkeep(SettingsBase):
                 else "off"
             )
 
-        how = {"seconds": "Seconds", "share": "A share, e.g. 0.2", "minutes": "Minutes"}[
+        how = {"seconds": "Seconds", "share": "A share, e.g. 0.2", "minutes": "Minutes", "days": "Days"}[
             field.rpartition("_")[2]
         ]
         how += "; 0 switches it off; nothing: as engines are told from outside"

@@ -55,6 +55,7 @@ class AlertRules(BaseModel):
     queue_seconds: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] | None = None
     error_share: Share | None = None
     spend_share: Share | None = None
+    balance_days: Days | None = None
     takeover_minutes: Annotated[float, Field(ge=0, le=525_600, allow_inf_nan=False)] | None = None
 
 
