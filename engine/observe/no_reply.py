@@ -247,7 +247,9 @@ def _what_next(facts: Facts) -> str:
         return f"; nobody has replied yet{asleep.replace(', and', ': the conversation', 1)}{but}"
     if left <= 0:
         return f"; nobody has replied, and the conversation goes back to the AI in a moment{but}"
-    return f"; nobody has replied yet, and the conversation goes back to the AI in {duration(left)}{asleep}{but}"
+    return (
+        f"; nobody has replied yet, and the conversation goes back to the AI in {duration(left)}{asleep}{but}"
+    )
 
 
 def _failed(facts: Facts) -> str:
