@@ -140,6 +140,46 @@ def test_picture_of_settings(dsn: str, tmp_path: Path, size: tuple[int, int], sn
     assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="first version"))
 
 
+TO_THE_END = ("7", *["j"] * 24)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+def test_picture_of_retention(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
+    plant(dsn)
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute(
+            "INSERT INTO et_turns (tenant_id, thread_id, message_id, outcome, context_prompt, finished_at)"
+            " SELECT 1, 1, n, 'replied', 'words', '2020-03-01' FROM generate_series(1, 1203) n"
+        )
+        db.execute(
+            "INSERT INTO et_retention (kind, ran_at, ran_by, gone) VALUES ('quarantine', %s, 'anna', 12)",
+            [FROZEN],
+        )
+    app = make_app(dsn, tmp_path, frozen=True)
+    keys = (*TO_THE_END, "up", "up")
+    assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="1,203 past it"))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+def test_picture_of_alerts(dsn: str, tmp_path: Path, size: tuple[int, int], snap_compare: Any) -> None:
+    plant(dsn)
+    with psycopg.connect(dsn, autocommit=True) as db:
+        for rule, what, hours, over in (
+            ("takeover", "A customer has waited more than 15 min for the person who took over.", 5, 2),
+            ("spend", "Harbour Dental has spent 4.60 of 5.00 USD today.", 1, None),
+        ):
+            db.execute(
+                "INSERT INTO et_incidents (rule, subject, what, opened_at, resolved_at) VALUES (%s, 'x', %s, %s, %s)",
+                [rule, what, FROZEN - timedelta(hours=hours), over and FROZEN - timedelta(hours=over)],
+            )
+        db.execute(
+            "INSERT INTO et_alert_deliveries (incident_id, target, event, status)"
+            " SELECT id, 'webhook', 'opened', 'done' FROM et_incidents"
+        )
+    app = make_app(dsn, tmp_path, frozen=True)
+    assert snap_compare(app, terminal_size=size, run_before=after(*TO_THE_END, until="open for 1h"))
+
+
 @pytest.mark.parametrize(
     ("key", "awaits"),
     [("5", "unpriced"), ("6", "✓ 6 check"), ("7", "first version")],
