@@ -25,6 +25,7 @@ ROWS = (
     "INSERT INTO et_alert_deliveries (incident_id, target, event)"
     " SELECT id, 'webhook', 'raised' FROM et_incidents",
     "INSERT INTO et_provider_balances (provider, hour, state, problem) VALUES ('', now(), '', '')",
+    "INSERT INTO et_retention (kind, ran_at, ran_by, gone) VALUES ('', now(), '', 1)",
     "INSERT INTO et_intake_quarantine (channel, why, body) VALUES ('', '', '')",
     "INSERT INTO et_pending_receipts (channel, provider_message_id, status, at) VALUES ('', '', 'read', now())",
     "INSERT INTO et_channel_accounts (channel, account, state, detail) VALUES ('', '', '', '')",
