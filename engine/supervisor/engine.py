@@ -331,7 +331,8 @@ class Engine:
         """A schema that changes, or a disk that fills, stops a running engine within seconds, until it is mended."""
         try:
             found = (await check_pool(self._pool)).blockers
-            found += [full] if (full := await check_room(self._pool)) else []
+            full = await check_room(self._pool)
+            found += [full] if full else []
         except (psycopg.Error, OSError) as error:
             self._schema_blockers = [_unreachable(error, self.database.where)]
             return

@@ -95,9 +95,6 @@ def until_down(provider: Provider) -> list[int]:
     return answers
 
 
-@pytest.mark.xfail(
-    strict=False, reason="PostgreSQL itself may end when its log has no room, and not come back"
-)
 def test_a_full_disk_refuses_and_recovers_by_itself(small: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "http_enabled": True,
