@@ -98,10 +98,6 @@ class Settings(ChannelSettings):
     lease_seconds: Seconds = 60.0
     """How long a claim is held without a heartbeat."""
     max_attempts: int = Field(5, ge=1, le=100)
-    quiet_window_seconds: float = Field(2.0, ge=0, le=60)
-    """A burst is answered once, this long after its last message. 0 answers every message at once."""
-    quiet_window_max_seconds: float = Field(10.0, ge=0, le=600)
-    """A burst waits no longer than this after its first message."""
     turn_deadline_seconds: Seconds = 45.0
     """All LLM attempts of a turn share it."""
     history_tokens: int = Field(6000, ge=100, le=10_000_000)

@@ -17,11 +17,12 @@ from secrets import token_hex
 from typing import Any
 
 import psycopg
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from engine.admin_token import admin_token
 from engine.channels.registry import ChannelRegistry, build_channels
 from engine.channels.simulator import SimulatorChannel
+from engine.database.directory import QuietWindow
 from engine.database.handle import Database
 from engine.demo.far_end import FarEnd
 from engine.model import SwitchboardError
@@ -71,7 +72,7 @@ def run_regression(
         else:
             own, far_end = stack.enter_context(_own_engine(settings, database, stand_in))
             engine, address = "an engine of its own", own.snapshot().http_address or ""
-        patience = settings.turn_deadline_seconds + settings.quiet_window_max_seconds + SLACK_SECONDS
+        patience = settings.turn_deadline_seconds + _longest_quiet(database) + SLACK_SECONDS
         target = Target(
             database.dsn,
             f"http://{address}",
@@ -91,6 +92,15 @@ SELECT name, http_address, host = %s AS here FROM et_engines
  WHERE stopped_at IS NULL AND heartbeat_at > clock_timestamp() - make_interval(secs => %s)
  ORDER BY heartbeat_at DESC
 """
+
+
+def _longest_quiet(database: Database) -> float:
+    """Seconds that a burst is waited for at most."""
+    stored = _query(database, "SELECT value FROM et_platform_settings WHERE key = 'quiet_window'")
+    try:
+        return QuietWindow.model_validate(stored[0][0]).max_seconds if stored else QuietWindow().max_seconds
+    except ValidationError:  # the mailbox goes by the defaults, too
+        return QuietWindow().max_seconds
 
 
 def _query(database: Database, sql: str, *params: object) -> list[tuple[Any, ...]]:

@@ -39,7 +39,6 @@ def terminal(dsn: str, tmp_path: Path, llm: FarEnd) -> Opener:
     environment = {
         "UNIAPI_BASE_URL": llm.uniapi_url,
         "UNIAPI_API_KEY": "key-of-uniapi",
-        "SWITCHBOARD_QUIET_WINDOW_SECONDS": "0",
     }
     url = as_url(dsn).get_secret_value()
     return lambda: Terminal(url, tmp_path, engine=True, environment=environment)
