@@ -285,14 +285,17 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             feed.pause(not feed.paused)
             self._status(paused=feed.paused)
 
-    @work(exclusive=True, exit_on_error=False, group="dialog")
-    async def act_jump(self) -> None:
+    def act_jump(self) -> None:
+        """At once, so that what is typed after the key goes nowhere else."""
         from console.screens.jump import Jump
 
-        wanted = await self.push_screen_wait(Jump())
-        if wanted:
-            await self.jump(wanted)
+        def go(wanted: str | None) -> None:
+            if wanted:
+                self.jump(wanted)
 
+        self.push_screen(Jump(), go)
+
+    @work(exclusive=True, exit_on_error=False, group="dialog")
     async def jump(self, wanted: str) -> None:
         """Go where somebody typed to."""
         found = area(wanted)

@@ -73,4 +73,4 @@ async def open_queue(app: SwitchboardApp, status: str, outcome: str | None) -> N
         await getattr(app.screen, "open_queue")(status, outcome)  # noqa: B009
     else:
         await app.switch_mode("messages")
-        await getattr(app.screen, "search")(MessageSearch(status=(status,)))  # noqa: B009
+        getattr(app.screen, "search")(MessageSearch(status=(status,)))  # noqa: B009

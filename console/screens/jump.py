@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -25,6 +26,15 @@ class Jump(Dialog[str]):
 
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False
+
+    def on_key(self, event: events.Key) -> None:
+        """What was typed before the line had the focus."""
+        line = self.query_one(Input)
+        if self.focused is None and event.key == "enter":
+            self.dismiss(line.value.strip())
+        elif self.focused is None and event.is_printable and event.character:
+            line.insert_text_at_cursor(event.character)
+            event.stop()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip())

@@ -186,7 +186,7 @@ def looks(size: int) -> list[Look]:
         nonlocal arrivals
         await system_health(pool)
         async with pool.connection() as own:
-            await views.read_trips(own, 40)
+            await views.read_trips(own, 40, await views.newest_message(own))
             await usage.read_today(own, None)
             arrivals = arrivals.with_newer(await usage.read_arrivals(own, arrivals.newest), 61)
 

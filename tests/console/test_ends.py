@@ -53,7 +53,9 @@ def test_an_error_of_the_app_gives_the_terminal_back_and_tells_no_secret(
 def test_an_error_in_a_worker_is_a_toast_and_a_line_of_the_journal(terminal: Opener) -> None:
     with terminal(before=IN_A_WORKER, environment={"UNIAPI_API_KEY": KEY}) as screen:
         screen.await_text("Passing through")
-        screen.type(":12\r")
+        screen.type(":")
+        screen.await_text("area · thread")
+        screen.type("12\r")
         screen.await_text("Not done")
         screen.await_text("***")
         assert KEY not in screen.written()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from console.jumping import open_queue
 from console.screens.messages import MessagesScreen
 from console.widgets.message_list import MessageList
 from tests.support.consoles import screen_text, shows, until
@@ -179,6 +180,12 @@ async def test_every_call_rule_and_reason_is_told(console: Any, seed: Seed) -> N
         await pilot.press("q", "slash", *["backspace"] * 20, *"real person", "enter")
         await pilot.press("enter")
         await shows(pilot, "human_requested (before the call)")
+
+
+async def test_a_queue_of_the_overview_opens_here(console: Any) -> None:
+    async with console() as pilot:
+        await open_queue(pilot.app, "inbound_error", None)
+        await shows(pilot, "status:inbound_error")
 
 
 async def test_a_jump_leads_to_a_message_or_a_conversation(console: Any, seed: Seed) -> None:
