@@ -15,7 +15,6 @@ from engine.database.connection import Connection, Pool, Row, transaction
 from engine.database.directory import in_force
 from engine.operator.audit import Operator, acting, audit, rows
 from engine.operator.bulk import Stop
-from engine.operator.configuration import change_setting
 from engine.operator.retention_sql import BATCHES, DUE, STEPWISE
 from engine.settings import Settings
 
@@ -75,15 +74,6 @@ async def preview(pool: Pool, settings: Settings) -> list[Due]:
             )
         )
     return told
-
-
-async def set_days(pool: Pool, operator: Operator, changes: dict[str, float | None]) -> dict[str, float]:
-    """Keep kinds for so many days; None goes back to what engines are told from outside. Returns all that are set.
-
-    Raises BadInput, ReadOnly.
-    """
-    stored: dict[str, float] = await change_setting(pool, operator, "retention", changes)
-    return stored
 
 
 async def retain(

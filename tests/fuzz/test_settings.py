@@ -49,6 +49,23 @@ PLATFORM: dict[str, Any] = {
     "paused_channels": ["telegram"],
     "daily_budget_usd": 3.5,
     "max_message_age_hours": 12,
+    "retention": {
+        "prompts": 9.5,
+        "traces": 30,
+        "payloads": 0,
+        "quarantine": 7,
+        "incidents": 90,
+        "engines": 7,
+        "audit": 365,
+    },
+    "alerts": {
+        "blockers": True,
+        "queue_seconds": 120,
+        "error_share": 0.2,
+        "spend_share": 1,
+        "balance_days": 3,
+        "takeover_minutes": 15,
+    },
 }
 ENVIRONMENT = {
     field.validation_alias.choices[0]  # type: ignore[union-attr]

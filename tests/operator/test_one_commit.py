@@ -21,7 +21,7 @@ from engine.operator.agents import create_agent, update_agent
 from engine.operator.assignment import assign
 from engine.operator.audit import ReadOnly, Refused
 from engine.operator.canned import delete_canned, save_canned
-from engine.operator.configuration import put_back, reset_setting, set_setting
+from engine.operator.configuration import change_setting, put_back, reset_setting, set_setting
 from engine.operator.drafts import discard_draft, draft_now, set_thread_mode
 from engine.operator.dry_run import dry_run
 from engine.operator.erasure import erase
@@ -148,6 +148,7 @@ plain(new_agent_version, 1, prompt="Be brief.")
 plain(assign_account, "telegram", "night", agent_id=1)
 plain(save_canned, 1, "hours", "We open at nine.")
 plain(set_setting, "daily_budget_usd", 5)
+plain(change_setting, "retention", {"prompts": 3})
 plain(pause)
 on_thread(take_over)
 on_thread(release, owned=True, answer_waiting=True)

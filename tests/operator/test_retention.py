@@ -6,7 +6,8 @@ import pytest
 
 from engine.operator.audit import BadInput, ReadOnly
 from engine.operator.bulk import Stop
-from engine.operator.retention import BATCH, KINDS, preview, retain, set_days
+from engine.operator.configuration import change_setting
+from engine.operator.retention import BATCH, KINDS, preview, retain
 from engine.settings import load_settings
 from tests.operator.world import ANNA, GUEST, World
 
@@ -69,7 +70,7 @@ async def test_the_audit_log_goes_only_when_said_so(w: World) -> None:
 async def test_what_a_run_would_take_is_what_it_takes(w: World) -> None:
     await plant(w, OLD, BATCH + 3)
     await plant(w, NEW, 2)
-    await set_days(w.pool, ANNA, {"audit": 30.0, "traces": 30.0})
+    await change_setting(w.pool, ANNA, "retention", {"audit": 30.0, "traces": 30.0})
     await w.query("UPDATE et_turns SET attempts = '[{}]'")
     before = {due.kind: due for due in await preview(w.pool, load_settings())}
     assert (before["prompts"].due, before["traces"].due, before["payloads"].due) == (BATCH + 3, BATCH + 3, 0)
@@ -132,14 +133,14 @@ async def test_of_raw_payloads_only_what_the_trip_needs_stays(w: World) -> None:
 async def test_days_are_checked_kept_and_taken_back(w: World) -> None:
     for bad in ({"prompts": -1.0}, {"prompts": float("nan")}, {"engines": 0.0}, {"nothing": 3.0}):
         with pytest.raises(BadInput):
-            await set_days(w.pool, ANNA, bad)
+            await change_setting(w.pool, ANNA, "retention", bad)
     with pytest.raises(ReadOnly):
-        await set_days(w.pool, GUEST, {"prompts": 3.0})
-    assert await set_days(w.pool, ANNA, {"prompts": 3.0}) == {"prompts": 3.0}
-    assert await set_days(w.pool, ANNA, {"traces": 9.0}) == {"prompts": 3.0, "traces": 9.0}
+        await change_setting(w.pool, GUEST, "retention", {"prompts": 3.0})
+    assert await change_setting(w.pool, ANNA, "retention", {"prompts": 3.0}) == {"prompts": 3.0}
+    assert await change_setting(w.pool, ANNA, "retention", {"traces": 9.0}) == {"prompts": 3.0, "traces": 9.0}
     days = {due.kind: due.days for due in await preview(w.pool, load_settings())}
     assert (days["prompts"], days["traces"], set(days)) == (3.0, 9.0, set(KINDS))
-    assert await set_days(w.pool, ANNA, {"prompts": None}) == {"traces": 9.0}
+    assert await change_setting(w.pool, ANNA, "retention", {"prompts": None}) == {"traces": 9.0}
     assert len(await w.audits("setting.set")) == 3
 
 
