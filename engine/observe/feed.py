@@ -1,7 +1,8 @@
 """What keeps a pane live: a poll at an interval, woken early by NOTIFY.
 
 One small pool and one LISTEN connection for a whole console. A flood of notifications costs no more than a
-poll every `CALM_SECONDS`; a database that went away is told as trouble, and found again by itself.
+poll every `CALM_SECONDS`; where nobody has written since the last look, it is not repeated. A database that
+went away is told as trouble, and found again by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Generic, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from engine.database.connection import DatabaseError, Pool, connect, open_pool
+from engine.database.connection import DatabaseError, Pool, connect, fetch, open_pool
 from engine.database.handle import Database
 from engine.text import one_line
 
@@ -28,6 +29,9 @@ CALM_SECONDS = 0.9
 """Looks are at least this far apart, however often they are woken."""
 AGAIN_SECONDS = 1.0
 """Between two tries to reach a database that went away."""
+SNAPSHOT_SECONDS = 1.0
+STALE_SECONDS = 5.0
+"""A look this old is repeated though nobody has written: some of what it found changes with time alone."""
 
 View = TypeVar("View")
 
@@ -88,21 +92,29 @@ class Feed:
     ) -> AsyncIterator[Beat[View]]:
         """What `load` returns, whenever it differs from the last time; trouble likewise.
 
-        Looks every `every` seconds and when woken. Ends only when cancelled.
+        Looks every `every` seconds, unless nobody has written since, and when woken. Ends only when cancelled.
         """
         loop = asyncio.get_running_loop()
         ear = asyncio.Event()
         self._ears.add(ear)
         shown: Beat[View] | None = None
+        beat: Beat[View] = Beat(None)
+        known: str | None = None
+        looked = float("-inf")
         try:
             while True:
                 await self._running.wait()
+                woken = ear.is_set()
                 ear.clear()
                 begun = loop.time()
-                beat = await self._look(load)
-                if beat != shown:
-                    shown = beat
-                    yield beat
+                snapshot = await self._snapshot()
+                if woken or snapshot is None or snapshot != known or begun - looked >= STALE_SECONDS:
+                    looked = begun
+                    beat = await self._look(load)
+                    known = snapshot if beat.trouble is None else None
+                    if beat != shown:
+                        shown = beat
+                        yield beat
                 with suppress(TimeoutError):
                     async with asyncio.timeout(every if beat.trouble is None else AGAIN_SECONDS):
                         await ear.wait()
@@ -118,6 +130,24 @@ class Feed:
         except (psycopg.Error, OSError) as error:
             said = one_line(str(error).strip() or type(error).__name__, 200)
             return Beat(None, f"The database says: {said}")
+
+    async def _snapshot(self) -> str | None:
+        """What is committed by now: the same text again means that nobody has written in between.
+
+        None when it was not told in time. A query on a dead connection cannot be cancelled at once, so it is
+        left behind and not waited for.
+        """
+        asking = asyncio.create_task(self._ask_snapshot())
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=SNAPSHOT_SECONDS)
+        finally:
+            asking.cancel()
+            asking.add_done_callback(lambda late: late.cancelled() or late.exception())
+        return asking.result() if done and asking.exception() is None else None
+
+    async def _ask_snapshot(self) -> str:
+        async with self.pool.connection(timeout=SNAPSHOT_SECONDS) as connection:
+            return str((await fetch(connection, "snapshot"))[0]["snapshot"])
 
     async def _listen(self) -> None:
         """Wake the watches on every notification, a whole batch of them at once."""
