@@ -24,6 +24,7 @@ from console.actions import BY_ID, bindings
 from console.areas import AREAS, area
 from console.clock import Clock
 from console.leaving import Exit
+from console.memory import give_back, share_one_heap
 from console.sanitise import cell
 from console.session import Session
 from console.themes import THEMES, starting_theme
@@ -110,6 +111,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
     @work(exclusive=True, exit_on_error=False, group="session")
     async def open_session(self) -> None:
         """Reach the database and start the engine, after the first paint; again and again until it works."""
+        share_one_heap()
         if not gc.isenabled():  # as `open_console` left it
             gc.freeze()
             gc.enable()
@@ -132,6 +134,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             screen = await asyncio.to_thread(often.load)
             self.stylesheet.read(Path(inspect.getfile(screen)).with_suffix(".tcss"))
         self.stylesheet.reparse()
+        give_back()
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def first_set_up(self) -> None:
@@ -254,6 +257,11 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         for first in self._exit_renderables[:1]:
             self.error_console.print(first, soft_wrap=True)
         self._exit_renderables.clear()
+
+    def _load_screen_css(self, screen: Screen[Any]) -> None:
+        """A new screen is styled as it is mounted: without this, Textual styles all the others twice for it."""
+        super()._load_screen_css(screen)
+        screen._css_update_count = self._css_update_count
 
     # Acts of the app itself
 

@@ -60,7 +60,6 @@ class MessagesScreen(MessagesActs):
         yield FilterBar("every message, live", EXAMPLE, id="filter")
         with Horizontal(id="panes"):
             yield MessageList(self.switchboard.clock, id="list")
-            yield DetailPane(self.switchboard.clock, id="detail")
 
     @property
     def _list(self) -> MessageList:
@@ -199,6 +198,8 @@ class MessagesScreen(MessagesActs):
         self._open(event.row.id)
 
     def _open(self, message_id: int) -> None:
+        if not self.query(DetailPane):  # made when it is first wanted: the list comes sooner without it
+            self.query_one("#panes").mount(DetailPane(self.switchboard.clock, id="detail"))
         self._open_id = message_id
         self.add_class("-open")
         self.read_detail()

@@ -74,7 +74,7 @@ class DetailPane(Widget):
 
     def compose(self) -> ComposeResult:
         yield Lines(id="views")
-        with ContentSwitcher(initial="trip"):
+        with ContentSwitcher(initial=self.view):
             with VerticalScroll(id="trip"):
                 yield Quiet(id="header")
                 yield Quiet(id="said")
@@ -90,6 +90,9 @@ class DetailPane(Widget):
                 yield Quiet(id="raw")
             with VerticalScroll(id="prompt"):
                 yield Quiet(id="text")
+
+    def on_mount(self) -> None:
+        self.tell(self.told)
 
     def watch_view(self, view: str) -> None:
         if not self.is_mounted:
@@ -109,7 +112,7 @@ class DetailPane(Widget):
     def tell(self, told: Told | None) -> None:
         """Show a message; another one is shown from its top."""
         before, self.told = self.told, told
-        if told is None:
+        if told is None or not self.children:
             return
         self._tell_views()
         self._fill()

@@ -25,7 +25,9 @@ class TraceTree(Tree[None]):
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("", id=id)
+        super().__init__(
+            Text(), id=id
+        )  # as a str it would be markup, whose parser loads every emoji there is
         self.show_root = False
         self.guide_depth = 2
         self._shown: Any = None
