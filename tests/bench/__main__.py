@@ -25,6 +25,7 @@ PARTS = {
     "growth": "tests.bench.growth",
     "rest": "tests.bench.alone",
     "llm": "tests.bench.alone",
+    "cost": "tests.bench.cost",
     "console": "tests.bench.console",
 }
 """Where each part is: a function of its name that takes a Bench, else `main`, which takes arguments of its own."""
