@@ -6,7 +6,8 @@
          ├─ content ──▶ over: a person decides
          ├─ prompt too long, starved, one transient blip ──▶ the same route once more, changed as needed
          └─ anything else ──▶ next route
-    rate-limited, and the cooldown ends before the deadline ──▶ wait, and once round again
+    rate-limited, and the cooldown ends before the deadline ──▶ wait, and round again, but not to a route
+    that did its work and gave no reply: the same request would be paid for twice
 
 Every call and every skip is recorded as an attempt.
 """
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from engine.llm import pricing
 from engine.llm.failures import ProviderFailure
-from engine.llm.health import Clock
+from engine.llm.health import ANSWERED, Clock
 from engine.llm.line import Line
 from engine.llm.providers.base import ChatRequest, Provider
 from engine.llm.providers.uniapi import UniAPI
@@ -164,12 +165,16 @@ class Router:
         return next((r.model for r in (*routes, *DEFAULT_ROUTING.default) if r.provider == provider), None)
 
     async def _go_round(self, turn: Turn, routes: Sequence[Route]) -> bool:
-        """Tries each route; True when the turn is over."""
-        for position, route in enumerate(routes):
-            fallback = any(self._is_open_to_calls(later) for later in routes[position + 1 :])
+        """Tries each route that may still answer; True when the turn is over."""
+        left = turn.open_routes(routes)
+        for number, (place, route) in enumerate(left, 1):
+            fallback = any(self._is_open_to_calls(later) for _, later in left[number:])
             until = turn.deadline - (turn.left * FALLBACK_RESERVE if fallback else 0.0)
             if await self._try_route(turn, route, until, fallback):
                 return True
+            last = turn.attempts[-1]
+            if last.failure in ANSWERED and not last.skipped:
+                turn.given_up.add(place)
         return False
 
     def _is_open_to_calls(self, route: Route) -> bool:
@@ -244,7 +249,8 @@ class Router:
 
     def _pause_worth_taking(self, turn: Turn, routes: Sequence[Route]) -> float | None:
         """Seconds until a rate limit is over, when the deadline leaves time to call after it."""
-        lines = [self._lines[route.provider] for route in routes if route.provider in self._lines]
+        names = {route.provider for _, route in turn.open_routes(routes)}
+        lines = [self._lines[name] for name in names if name in self._lines]
         waits = [
             line.circuit.wait_seconds
             for line in lines

@@ -43,6 +43,12 @@ class Turn:
     trim: Trim | None = None
     attempts: list[LLMAttempt] = field(default_factory=list)
     reply: Completion | None = None
+    given_up: set[int] = field(default_factory=set)
+    """Places of the routes whose far end did its work and gave no reply: asking again brings the same."""
+
+    def open_routes(self, routes: Sequence[Route]) -> list[tuple[int, Route]]:
+        """The routes that are not given up, each with its place."""
+        return [(place, route) for place, route in enumerate(routes) if place not in self.given_up]
 
     @property
     def now(self) -> float:

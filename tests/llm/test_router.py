@@ -252,6 +252,21 @@ async def test_a_rate_limit_that_ends_before_the_deadline_is_waited_for(
     assert story(result) == ["uniapi rate", "zai skipped", "uniapi ok"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [("400", ["uniapi request"]), ("starved", ["uniapi starved"] * 2), ("empty", ["uniapi empty"])],
+)
+async def test_who_did_its_work_and_gave_no_reply_is_not_asked_again_after_the_wait(
+    far: FarEnd, make_router: MakeRouter, mode: str, told: list[str]
+) -> None:
+    far.uniapi.mode = mode
+    far.zai.retry_after = "0"
+    far.zai.once("429", "429")
+    result = await ask(make_router())
+    assert story(result) == [*told, "zai rate", "zai rate", "zai ok"]
+    assert far.uniapi.total == len(told), "the same request is not paid for twice"
+
+
 async def test_a_rate_limit_that_outlasts_the_deadline_is_not_waited_for(
     far: FarEnd, make_router: MakeRouter
 ) -> None:
