@@ -71,6 +71,8 @@ class InboundWorker:
         self._outbox = outbox
         self._wake = asyncio.Event()
         self._turns: dict[asyncio.Task[None], Claim] = {}
+        self._claiming = asyncio.Lock()
+        """Held from a claim until its turns have begun: whoever stops waits for it, or they would be left behind."""
         self._stopping = False
         self._snapshot = WorkerSnapshot(in_flight_max=settings.turns_in_flight)
         self.lane: Lane[Completion, Completed] = Lane("complete", pool, self._complete_batch)
@@ -105,10 +107,12 @@ class InboundWorker:
             room = min(self._settings.claim_batch, self._settings.turns_in_flight - len(self._turns))
             if room <= 0:
                 return self._settings.poll_seconds  # a turn that ends wakes us
-            async with self._pool.connection() as connection:
+            async with self._claiming, self._pool.connection() as connection:
+                if self._stopping:
+                    break
                 claimed = await self._claim(connection, threads=room)
                 due = None if claimed else await claims.seconds_to_next_due(connection, self._paused)
-            self._begin_all(claimed)
+                self._begin_all(claimed)
             if not claimed:
                 poll = self._settings.poll_seconds
                 return poll if due is None else min(poll, due + 0.002)
@@ -117,16 +121,18 @@ class InboundWorker:
     async def _isolate(self) -> float:
         """One thread's rows make every claim fail: find it by claiming singly, and put it off for a while."""
         for _ in range(self._settings.claim_batch):
-            async with self._pool.connection() as connection:
+            async with self._claiming, self._pool.connection() as connection:
+                if self._stopping:
+                    break
                 try:
                     claimed = await self._claim(connection, threads=1)
                 except (psycopg.IntegrityError, psycopg.DataError) as error:
                     thread = await claims.defer_oldest(connection, DEFER_SECONDS, self._paused)
                     log.error("thread.unclaimable", thread_id=thread, error=str(error))
                     return 0.0
+                self._begin_all(claimed)
             if not claimed:
                 break
-            self._begin_all(claimed)
         return AFTER_TROUBLE_SECONDS
 
     async def _claim(self, connection: Connection, *, threads: int) -> list[Claim]:
@@ -321,8 +327,12 @@ class InboundWorker:
         self._stopping = True
         self._snapshot.state = "stopping"
         self._wake.set()
-        if self._turns:
-            await asyncio.wait(list(self._turns), timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async with self._claiming:
+                    pass
+                while self._turns:
+                    await asyncio.wait(list(self._turns))
         left = dict(self._turns)
         for task in left:
             task.cancel()

@@ -65,6 +65,8 @@ class OutboundDispatcher:
         self._pacer = Pacer()
         self._wake = asyncio.Event()
         self._sends: dict[asyncio.Task[None], Send] = {}
+        self._claiming = asyncio.Lock()
+        """Held from a claim until its sends have begun: whoever stops waits for it, or they would be left behind."""
         self._holds = Holds()
         self._judge = Judge(self._holds, settings, resumed=self.wake, rng=rng)
         self._stopping = False
@@ -148,7 +150,9 @@ class OutboundDispatcher:
             room = self.room()
             if room <= 0:
                 return poll  # a send that ends wakes us
-            async with self._pool.connection() as connection:
+            async with self._claiming, self._pool.connection() as connection:
+                if self._stopping:
+                    break
                 begun = asyncio.get_running_loop().time()  # the lease counts from then at the earliest
                 claimed = await queue.claim_sends(
                     connection,
@@ -160,8 +164,8 @@ class OutboundDispatcher:
                 due = None if claimed else await queue.seconds_to_next_send(connection)
                 if due == 0.0 and not await queue.promote_retries(connection):
                     due = None  # what is due waits for its thread or its channel
-            for send in claimed:
-                self._begin(send, begun)
+                for send in claimed:
+                    self._begin(send, begun)
             if not claimed and due != 0.0:
                 return poll if due is None else min(poll, due + 0.002)
         return 0.0
@@ -305,8 +309,12 @@ class OutboundDispatcher:
         self._stopping = True
         self._snapshot.state = "stopping"
         self._wake.set()
-        if self._sends:
-            await asyncio.wait(list(self._sends), timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async with self._claiming:
+                    pass
+                while self._sends:
+                    await asyncio.wait(list(self._sends))
         left = dict(self._sends)
         for task in left:
             task.cancel()

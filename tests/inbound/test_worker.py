@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.inbound import claims
+from engine.inbound.claims import Claim, claim_turns
 from engine.model import AITrace
 from tests.support.trip import Trip, trip
 
@@ -317,6 +321,24 @@ def test_a_clean_stop_gives_back_what_it_holds(world: Trip) -> None:
     world.llm.uniapi.mode = "ok"
     world.start()
     world.until_sent(message)
+
+
+def test_a_stop_during_a_claim_leaves_nothing_behind(world: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[Claim] = []
+
+    async def slow(*args: Any, **options: Any) -> list[Claim]:
+        found = await claim_turns(*args, **options)
+        claimed.extend(found)
+        await asyncio.sleep(0.5 if found else 0)  # the answer is under way
+        return found
+
+    monkeypatch.setattr(claims, "claim_turns", slow)
+    world.llm.uniapi.mode = "hang"
+    world.start()
+    message = world.insert("hello")
+    world.until(lambda: claimed)
+    world.stop()
+    assert world.message(message)["delivery_status"] == "received", "nobody waits for its lease to run out"
 
 
 def test_budget_is_reserved_before_the_call(world: Trip) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.demo.channel_far_end import Conduct
-from engine.outbound import holds
+from engine.outbound import holds, queue
+from engine.outbound.queue import claim_sends
+from engine.sends import Send
 from tests.support.trip import Trip, trip
 
 
@@ -201,6 +205,26 @@ def test_an_engine_that_died_while_sending_leaves_an_unknown_outcome(world: Trip
     assert len(world.channel.arrivals()) == 1
     rows = world.query("SELECT status, outcome FROM et_outbound_queue ORDER BY id")
     assert [(row["status"], row["outcome"]) for row in rows] == [("failed", "unknown"), ("sent", "confirmed")]
+
+
+def test_a_stop_during_a_claim_leaves_nothing_behind(world: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[Send] = []
+
+    async def slow(*args: Any, **options: Any) -> list[Send]:
+        found = await claim_sends(*args, **options)
+        claimed.extend(found)
+        await asyncio.sleep(0.5 if found else 0)  # the answer is under way
+        return found
+
+    monkeypatch.setattr(queue, "claim_sends", slow)
+    engine = world.start()
+    monkeypatch.setattr(engine._dispatcher, "take", lambda *_: None)  # so that it claims the reply itself
+    world.insert("hello")
+    row = until_queue(world, "processing")
+    world.query("UPDATE et_outbound_queue SET lease_until = now() WHERE id = %s RETURNING id", row["id"])
+    world.until(lambda: claimed)
+    world.stop()
+    assert until_queue(world, "sent")["outcome"] == "confirmed", "it was not cut off on its way"
 
 
 def test_quiet_hours_hold_back_the_ai_but_not_a_person(world: Trip) -> None:
