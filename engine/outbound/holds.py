@@ -76,9 +76,9 @@ class Holds:
             hold.trial = None
 
     def slower(self, route: str, seconds: float, now: float) -> None:
-        """The far end asks for less."""
+        """The far end asks for less; of several answers the longest wait counts."""
         hold = self._held.get(route)
-        if hold is None or not hold.down:
+        if hold is None or (not hold.down and hold.until < now + seconds):
             self._held[route] = Hold(now + seconds, seconds)
 
     def unreached(self, route: str, blocker: Blocker, now: float) -> float:

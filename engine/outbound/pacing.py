@@ -50,7 +50,9 @@ def quiet_until(
     try:
         zone = ZoneInfo(timezone)
         start, end = time.fromisoformat(quiet_from), time.fromisoformat(quiet_to)
-    except (ValueError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
+    if start.tzinfo or end.tzinfo:
         return None
     local = now.astimezone(zone)
     clock = local.time().replace(tzinfo=None)

@@ -33,6 +33,15 @@ def test_an_account_out_of_reach_is_tried_by_one_message_at_growing_intervals(ho
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_of_several_answers_that_ask_for_less_the_longest_wait_counts(holds: Holds) -> None:
+    holds.slower(ROUTE, 60, 0.0)
+    holds.slower(ROUTE, 1, 0.5)
+    assert holds.closed(59.0) == [ROUTE]
+    holds.slower(ROUTE, 60, 1.0)
+    assert holds.closed(60.5) == [ROUTE]
+    assert holds.closed(61.0) == []
+
+
 def test_sends_that_fail_together_lengthen_the_pause_once(holds: Holds) -> None:
     assert holds.unreached(ROUTE, BLOCKER, 0.0) == 1
     assert [holds.unreached(ROUTE, BLOCKER, 0.5) for _ in range(32)] == [0.5] * 32

@@ -46,6 +46,7 @@ def test_what_must_wait_too_long_reserves_nothing() -> None:
         ("2026-07-01T21:30", ("22:00", "07:00"), "2026-07-02T05:00"),  # summer time
         ("2026-03-01T21:30", (None, "07:00"), None),
         ("2026-03-01T21:30", ("late", "07:00"), None),
+        ("2026-03-01T21:30", ("22:00+01:00", "07:00"), None),  # no local time
     ],
 )
 def test_quiet_hours_are_local_and_may_pass_midnight(
