@@ -197,6 +197,7 @@ class LLMResult(BaseModel):
 
     text: str | None
     provider: str | None = None
+    """Who answered; without an answer, who was paid last, and None when nobody was. The same of the next two."""
     model: str | None = None
     usage: Usage | None = None
     cost_usd: Decimal | None = None

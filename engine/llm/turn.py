@@ -114,18 +114,17 @@ class Turn:
         costs = [self._freeze_cost(attempt) for attempt in self.attempts if attempt.usage is not None]
         known = [cost for cost in costs if cost is not None]
         cost = sum(known, Decimal(0)) if costs and len(known) == len(costs) else None
-        if self.reply is not None:
-            last = self.attempts[-1]
-            return LLMResult(
-                text=self.reply.text,
-                provider=last.provider,
-                model=last.model,
-                usage=last.usage,
-                cost_usd=cost,
-                attempts=self.attempts,
-            )
+        paid = next((attempt for attempt in reversed(self.attempts) if _counted(attempt)), None)
+        last = self.attempts[-1] if self.reply else paid
         return LLMResult(
-            text=None, cost_usd=cost, failure=self._failure(), error=self._error(), attempts=self.attempts
+            text=self.reply.text if self.reply else None,
+            provider=last.provider if last else None,
+            model=last.model if last else None,
+            usage=last.usage if last else None,
+            cost_usd=cost,
+            failure=None if self.reply else self._failure(),
+            error=None if self.reply else self._error(),
+            attempts=self.attempts,
         )
 
     def _freeze_cost(self, attempt: LLMAttempt) -> Decimal | None:
@@ -151,3 +150,9 @@ class Turn:
         """The last word of each route."""
         words = {(a.provider, a.model): a.error for a in self.attempts}
         return one_line("; ".join(f"{p} {m}: {error}" for (p, m), error in words.items()), ERROR_LIMIT)
+
+
+def _counted(attempt: LLMAttempt) -> bool:
+    """Whether the far end said what the call used, which has to be paid for."""
+    usage = attempt.usage
+    return usage is not None and (usage.prompt_tokens is not None or usage.total_tokens is not None)

@@ -86,7 +86,7 @@ class TurnResult:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of the winning answer; empty when there was none."""
+        """Tokens of the answer, or of the call that was paid last; empty when none was."""
         return (self.llm.usage if self.llm else None) or Usage()
 
     @property

@@ -323,6 +323,21 @@ def test_a_clean_stop_gives_back_what_it_holds(world: Trip) -> None:
     world.until_sent(message)
 
 
+@pytest.mark.parametrize("mode", ["starved", "empty"])
+def test_what_a_turn_without_a_reply_has_cost_counts_too(world: Trip, mode: str) -> None:
+    world.llm.uniapi.mode = world.llm.zai.mode = mode
+    world.setting(
+        "llm_routing_config", {"default": [{"provider": "uniapi", "model": "gemini-3-flash-preview"}]}
+    )
+    world.start(max_attempts=1)
+    message = world.insert("hello")
+    world.until_status(message, "inbound_error")
+    turn = world.turn(message)
+    assert (turn["provider"], turn["reply_message_id"]) == ("uniapi", None)
+    assert turn["cost_usd"] > 0
+    assert world.one("SELECT sum(cost_usd) AS usd FROM et_usage_hourly")["usd"] == turn["cost_usd"]
+
+
 def test_a_stop_during_a_claim_leaves_nothing_behind(world: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed: list[Claim] = []
 
