@@ -76,11 +76,12 @@ class PastAgent:
             now=now,
             has_agent=True,
             texts=[text for text in texts if text],
-            oldest_new=new[0].created_at,
+            newest_new=new[-1].created_at,
             history=history,
             opted_out=False,
             window_hours=None,
             max_age_hours=24.0,
+            replies=policy.replies_in(history, now - policy.LOOP_WINDOW),
             replies_per_hour=self._policy.replies_per_hour or 30,
             human_phrases=self._policy.human_phrases,
         )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 import psycopg
 
 from engine.database.connection import Pool, fetch
 from engine.database.directory import Agent, Directory
-from engine.inbound.claims import Claim, reserve_budget
+from engine.inbound.claims import HISTORY_ROWS, Claim, reserve_budget
 from engine.model import SwitchboardError
 from engine.runtime.agent_runtime import TurnRequest
 from engine.runtime.policy import Block
@@ -104,8 +106,11 @@ class Resolver:
             return None
         return directory.agent_for(claim.tenant_id, claim.channel, claim.account)
 
-    def request(self, claim: Claim, agent: Agent | None, *, reserve: bool = True) -> TurnRequest:
-        """The request of a turn. `reserve=False` for turns that are not sent, such as dry runs."""
+    def request(
+        self, claim: Claim, agent: Agent | None, *, reserve: bool = True, spent: Decimal = Decimal()
+    ) -> TurnRequest:
+        """The request of a turn. `reserve=False` for turns that are not sent, such as dry runs; `spent` is USD
+        that the turn has cost already, which is set aside with what is to come."""
         settings = self._directory().settings
         if agent is not None and claim.mode is not None:
             agent = replace(agent, mode=claim.mode)
@@ -120,19 +125,25 @@ class Resolver:
             window_hours=self._window_hours(claim.channel),
             max_age_hours=None if claim.asked_for else settings.max_message_age_hours,
             record_context_prompt=settings.record_context_prompt,
-            reserve=self._reserve(claim) if reserve else _free,
+            reserve=self._reserve(claim, spent) if reserve else _free,
+            replies_since=partial(self._replies_since, claim) if len(claim.history) >= HISTORY_ROWS else None,
         )
 
-    def _reserve(self, claim: Claim) -> Callable[[], Awaitable[Block | None]]:
+    async def _replies_since(self, claim: Claim, since: datetime, most: int) -> int:
+        async with self._pool.connection() as connection:
+            rows = await fetch(connection, "replies_since", claim.thread_id, claim.head_id, since, most)
+        return int(rows[0]["replies"])
+
+    def _reserve(self, claim: Claim, spent: Decimal) -> Callable[[], Awaitable[Block | None]]:
         cap = self._directory().daily_cap(claim.tenant_id, self._engine_cap_usd)
         if cap is None:
             return _free
 
         async def reserve() -> Block | None:
-            granted, spent = await reserve_budget(self._pool, claim, self._ceiling, cap)
+            granted, today = await reserve_budget(self._pool, claim, self._ceiling + spent, cap)
             if granted:
                 return None
-            return Block("policy.budget", f"today's budget of {cap} USD is used up ({spent:.4f} USD spent)")
+            return Block("policy.budget", f"today's budget of {cap} USD is used up ({today:.4f} USD spent)")
 
         return reserve
 

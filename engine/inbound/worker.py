@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from logging import DEBUG
 
 import psycopg
@@ -23,7 +24,7 @@ from engine.inbound.claims import BURST_LIMIT, Claim, Completed, Completion
 from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
 from engine.logs import get_logger
 from engine.model import TurnKind, TurnOutcome, WorkerSnapshot
-from engine.runtime.agent_runtime import ConversationAgentRuntime, TurnResult
+from engine.runtime.agent_runtime import ConversationAgentRuntime, NewMessage, TurnResult
 from engine.sends import Outbox
 from engine.settings import Settings
 
@@ -181,21 +182,34 @@ class InboundWorker:
         done = await self._complete(claim, first, restartable=restartable)
         if done.result is not TurnOutcome.SUPERSEDED:
             return
-        async with self._pool.connection() as connection:
-            more = await claims.extend_turn(connection, engine=self._engine, claim=claim)
+        more = await self._more(claim)
         if not more:
             await self._complete(claim, first, restartable=False)
             return
         now = claim.claimed_at + timedelta(seconds=loop.time() - begun)
-        longer, second = await self._answer(replace(claim.extended(more), claimed_at=now))
+        longer, second = await self._answer(replace(claim.extended(more), claimed_at=now), first.cost_usd)
         await self._complete(longer, second, restartable=False, wasted=first)
 
-    async def _answer(self, claim: Claim) -> tuple[Claim, TurnResult]:
-        """The claim with its lead, and the turn's result; a bad row or a defect of ours fails this turn alone."""
+    async def _more(self, claim: Claim) -> list[NewMessage]:
+        """The messages that came since the claim, taken into the turn; none when the database is away, so that
+        the answer there is does not get lost: the sweep frees what its commit may have taken."""
+        try:
+            async with self._pool.connection() as connection:
+                return await claims.extend_turn(connection, engine=self._engine, claim=claim)
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            self._trouble(f"message {claim.head_id} is answered without what came after it: {error}")
+            return []
+
+    async def _answer(self, claim: Claim, spent: Decimal | None = None) -> tuple[Claim, TurnResult]:
+        """The claim with its lead, and the turn's result; a bad row or a defect of ours fails this turn alone.
+
+        `spent`: USD that the turn has cost already, where it is started over.
+        """
         try:
             claim = await resolve_lead(self._pool, claim)
             agent = self._resolver.agent_of(claim)
-            return claim, await self._runtime.run_turn(self._resolver.request(claim, agent))
+            request = self._resolver.request(claim, agent, spent=spent or Decimal())
+            return claim, await self._runtime.run_turn(request)
         except UnresolvedMessage as error:
             result = TurnResult(TurnOutcome.ERROR, reason=error.reason, error=str(error))
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
@@ -213,7 +227,7 @@ class InboundWorker:
     ) -> Completed:
         if result.outcome is TurnOutcome.RETRY and claim.attempts >= self._settings.max_attempts:
             result = replace(result, outcome=TurnOutcome.ERROR)
-        agent = self._resolver.agent_of(claim)
+        agent = result.agent
         completion = Completion(
             claim=claim,
             result=result,
@@ -251,6 +265,7 @@ class InboundWorker:
             TurnOutcome.ERROR if last else TurnOutcome.RETRY,
             reason="not_written",
             error="The database refused the record of this turn; the log says why.",
+            agent=completion.result.agent,
             started_at=completion.claim.claimed_at,
         )
         return replace(completion, result=result, wasted=None)

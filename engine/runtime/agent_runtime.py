@@ -60,6 +60,8 @@ class TurnRequest:
     record_context_prompt: bool
     reserve: Callable[[], Awaitable[Block | None]]
     """Sets money aside for the call; a block when the cap does not allow it."""
+    replies_since: Callable[[datetime, int], Awaitable[int]] | None = None
+    """Counts the AI's replies in the thread since a time, up to a number; None where `history` is all there is."""
     for_person: bool = False
     """A person asked for a draft."""
 
@@ -71,6 +73,8 @@ class TurnResult:
     outcome: TurnOutcome
     reason: str | None = None
     error: str | None = None
+    agent: Agent | None = None
+    """Who answered, in the version it did."""
     text: str | None = None
     trace: AITrace | None = None
     llm: LLMResult | None = None
@@ -116,7 +120,7 @@ class ConversationAgentRuntime:
             """The database's clock, carried on by ours."""
             return request.now + timedelta(seconds=loop.time() - begun)
 
-        result = TurnResult(TurnOutcome.ERROR, started_at=request.now)
+        result = TurnResult(TurnOutcome.ERROR, agent=request.agent, started_at=request.now)
         texts = [readable(message.text, message.kind) for message in request.new]
         if not any(texts):
             return _failed(
@@ -131,7 +135,10 @@ class ConversationAgentRuntime:
             )
 
         result.opt_out = policy.opt_out_asked(texts)
-        result.verdicts, block = policy.before(self._situation(request, texts, agent_policy))
+        most = agent_policy.replies_per_hour or self._replies_per_hour
+        replies = await _replies(request, most)
+        situation = self._situation(request, texts, agent_policy, replies, most)
+        result.verdicts, block = policy.before(situation)
         if block is None:
             block = await request.reserve()
             if block:
@@ -161,17 +168,21 @@ class ConversationAgentRuntime:
             self._policies[agent.id] = (agent, checked)
         return checked
 
-    def _situation(self, request: TurnRequest, texts: list[str], agent_policy: AgentPolicy) -> Situation:
+    @staticmethod
+    def _situation(
+        request: TurnRequest, texts: list[str], agent_policy: AgentPolicy, replies: int, most: int
+    ) -> Situation:
         return Situation(
             now=request.now,
             has_agent=request.agent is not None,
             texts=[text for text in texts if text],
-            oldest_new=min(message.created_at for message in request.new),
+            newest_new=max(message.created_at for message in request.new),
             history=request.history,
             opted_out=request.opted_out,
             window_hours=request.window_hours,
             max_age_hours=request.max_age_hours,
-            replies_per_hour=agent_policy.replies_per_hour or self._replies_per_hour,
+            replies=replies,
+            replies_per_hour=most,
             human_phrases=agent_policy.human_phrases,
             for_person=request.for_person,
         )
@@ -242,6 +253,15 @@ class ConversationAgentRuntime:
         result.outcome = TurnOutcome.REPLIED
         result.trace = trace_of(result, TASK)
         return result
+
+
+async def _replies(request: TurnRequest, most: int) -> int:
+    """The AI's replies within the loop guard's time: counted where the history does not reach back that far."""
+    since = request.now - policy.LOOP_WINDOW
+    told = policy.replies_in(request.history, since)
+    if request.replies_since is None or told >= most or request.history[-1].created_at <= since:
+        return told
+    return await request.replies_since(since, most)
 
 
 def trace_of(result: TurnResult, task: str) -> AITrace:

@@ -62,6 +62,7 @@ LINK = re.compile(
     r"|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}/[^\s<>()\"']*",  # chat programs link these without a scheme, too
     re.IGNORECASE,
 )
+LOOP_WINDOW = timedelta(hours=1)
 SAME_TEXT_LIMIT = 3
 LEAKED_LETTERS = 64
 """Letters and digits of the instructions in a row that a reply may not repeat, about 80 characters."""
@@ -118,13 +119,16 @@ class Situation:
     now: datetime
     has_agent: bool
     texts: Sequence[str]
-    oldest_new: datetime
+    newest_new: datetime
+    """When the last of the new messages came: a burst is as old as the customer's last word."""
     history: Sequence[Said]
     """Newest first."""
     opted_out: bool
     window_hours: float | None
     """Hours after the customer's last message in which the channel lets us answer; None: always."""
     max_age_hours: float | None
+    replies: int
+    """The AI's own in the thread within `LOOP_WINDOW`."""
     replies_per_hour: int
     human_phrases: Sequence[str]
     for_person: bool = False
@@ -180,7 +184,7 @@ def _opt_out(situation: Situation) -> Block | None:
 
 
 def _stale(situation: Situation) -> Block | None:
-    age = situation.now - situation.oldest_new
+    age = situation.now - situation.newest_new
     if situation.max_age_hours is None or age <= timedelta(hours=situation.max_age_hours):
         return None
     hours = age.total_seconds() / 3600
@@ -188,7 +192,7 @@ def _stale(situation: Situation) -> Block | None:
 
 
 def _window(situation: Situation) -> Block | None:
-    if situation.window_hours is None or situation.now - situation.oldest_new <= timedelta(
+    if situation.window_hours is None or situation.now - situation.newest_new <= timedelta(
         hours=situation.window_hours
     ):
         return None
@@ -204,13 +208,15 @@ def _human_requested(situation: Situation) -> Block | None:
     return None
 
 
+def replies_in(history: Sequence[Said], since: datetime) -> int:
+    """How many replies of the AI a history holds since a time."""
+    return sum(1 for said in history if said.author == "ai" and said.created_at > since)
+
+
 def _loop_guard(situation: Situation) -> Block | None:
-    hour_ago = situation.now - timedelta(hours=1)
-    replies = sum(1 for said in situation.history if said.author == "ai" and said.created_at > hour_ago)
-    if replies >= situation.replies_per_hour:
-        return Block(
-            "policy.loop_guard", f"the AI wrote {replies} replies here within an hour", hand_over=True
-        )
+    if situation.replies >= situation.replies_per_hour:
+        told = f"the AI wrote {situation.replies} replies here within an hour"
+        return Block("policy.loop_guard", told, hand_over=True)
     theirs = (said.text.strip() for said in situation.history if said.author == "customer")
     recent = list(islice(chain(reversed(situation.texts), theirs), SAME_TEXT_LIMIT + 1))
     if len(recent) > SAME_TEXT_LIMIT and len({text.strip() for text in recent}) == 1 and len(recent[0]) > 20:

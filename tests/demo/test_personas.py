@@ -22,11 +22,12 @@ def situation(text: str) -> Situation:
         now=NOW,
         has_agent=True,
         texts=[text] if text else [],
-        oldest_new=NOW,
+        newest_new=NOW,
         history=[],
         opted_out=False,
         window_hours=None,
         max_age_hours=24.0,
+        replies=0,
         replies_per_hour=20,
         human_phrases=POLICY.human_phrases,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from engine.inbound import claims
@@ -110,6 +112,55 @@ def test_a_message_that_comes_while_the_model_thinks_restarts_the_turn_once(worl
     assert turn["cost_usd"] > world.reply_to(first)["llm_estimated_cost_usd"]  # type: ignore[index]
 
 
+def test_a_turn_that_is_started_over_sets_aside_what_it_has_cost(world: Trip) -> None:
+    world.quiet(0.1, 5)
+    world.setting("daily_budget_usd", 1.0)
+    world.llm.uniapi.latency_seconds = 0.8
+    world.start()
+    first = world.insert("I would like to order")
+    world.until(lambda: world.llm.uniapi.calls)
+    assert world.one("SELECT reserved_usd FROM et_threads")["reserved_usd"] == Decimal("0.05")
+    world.insert("two pizzas please")
+    world.until(lambda: len(world.llm.uniapi.calls) == 2)
+    reserved = world.one("SELECT reserved_usd FROM et_threads")["reserved_usd"]
+    world.until_sent(first)
+    wasted = world.turn(first)["cost_usd"] - world.reply_to(first)["llm_estimated_cost_usd"]  # type: ignore[index]
+    assert wasted > 0
+    assert reserved == pytest.approx(Decimal("0.05") + wasted, abs=Decimal("0.000002"))
+
+
+def test_an_answer_is_not_lost_with_the_messages_that_came_after(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> list[Any]:
+        raise psycopg.OperationalError("the connection broke")
+
+    monkeypatch.setattr(claims, "extend_turn", broken)
+    world.quiet(0.1, 5)
+    world.llm.uniapi.latency_seconds = 0.6
+    world.start()
+    first = world.insert("I would like to order")
+    world.until(lambda: world.llm.uniapi.calls)
+    second = world.insert("two pizzas please")
+    world.until_sent(first)
+    world.until_sent(second)
+    assert world.message(second)["turn_head_id"] is None, "it was answered after the other"
+    assert len(world.llm.uniapi.calls) == 2, "nothing was paid for twice"
+
+
+def test_a_turn_is_recorded_under_the_version_that_answered(world: Trip) -> None:
+    world.llm.uniapi.latency_seconds = 0.8
+    world.start()
+    message = world.insert("hello")
+    world.until(lambda: world.llm.uniapi.calls)
+    world.query(
+        "WITH v AS (INSERT INTO et_agent_versions (agent_id, version, prompt) SELECT id, 2, 'new' FROM et_agents"
+        " RETURNING agent_id) UPDATE et_agents SET active_version = 2 FROM v WHERE id = v.agent_id RETURNING id"
+    )
+    world.until_sent(message)
+    assert world.turn(message)["agent_version"] == 1
+
+
 def test_one_turn_a_thread_and_order_kept(world: Trip) -> None:
     world.llm.uniapi.latency_seconds = 0.05
     ids = [world.insert(f"question {n}", sender=f"p{n % 3}") for n in range(15)]
@@ -167,6 +218,36 @@ def test_a_bad_row_is_an_error_of_its_own(world: Trip, columns: dict[str, object
     good = world.insert("hello", sender="other")
     assert world.until_status(bad, "inbound_error")["reason"] == reason
     world.until_sent(good)
+
+
+def test_a_fresh_message_is_answered_with_the_old_one_before_it(world: Trip) -> None:
+    world.quiet(0.2)
+    world.setting("ai_paused", True)
+    world.start()
+    old = world.insert("anyone?", created_at="2020-01-01")
+    fresh = world.insert("still nobody?")
+    world.setting("ai_paused", False)
+    world.until_sent(fresh)
+    assert world.message(old)["delivery_status"] == "inbound_ai_replied"
+
+
+def test_the_loop_guard_counts_beyond_the_history_it_reads(world: Trip) -> None:
+    """Line by line, the default of 30 replies an hour is more than the history holds."""
+    world.start()
+    world.until_sent(world.insert("hello", sender="bot"))
+    thread = world.one("SELECT id FROM et_threads")["id"]
+    with world.connection.transaction():
+        world.connection.execute("SET LOCAL session_replication_role = replica")
+        world.connection.execute(
+            "INSERT INTO et_messages (tenant_id, channel, thread_id, direction, author, text_content, delivery_status)"
+            " SELECT 1, 'simulator', %s, d.direction, d.author, 'word ' || n, d.status FROM generate_series(1, 28) n,"
+            " (VALUES ('inbound', 'customer', 'inbound_ai_replied'), ('outbound', 'ai', 'sent'))"
+            "     AS d(direction, author, status)",
+            [thread],
+        )
+    world.until_sent(world.insert("the thirtieth answer", sender="bot"))
+    one_more = world.insert("and one more?", sender="bot")
+    assert world.until_status(one_more, "inbound_human_takeover")["reason"] == "policy.loop_guard"
 
 
 def test_without_an_agent_a_person_answers(world: Trip) -> None:

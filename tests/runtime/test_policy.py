@@ -22,11 +22,12 @@ CALM = Situation(
     now=NOW,
     has_agent=True,
     texts=["hello"],
-    oldest_new=NOW,
+    newest_new=NOW,
     history=(),
     opted_out=False,
     window_hours=None,
     max_age_hours=24,
+    replies=0,
     replies_per_hour=30,
     human_phrases=[],
 )
@@ -61,11 +62,11 @@ def test_whoever_asks_for_a_person_says_one_of_the_pieces_that_are_looked_for_fi
         ({"texts": ["Stop."]}, "policy.opt_out"),
         ({"texts": ["don't stop me now"]}, None),
         ({"opted_out": True, "texts": ["start"]}, None),
-        ({"oldest_new": NOW - timedelta(hours=25)}, "policy.stale"),
-        ({"oldest_new": NOW - timedelta(hours=23)}, None),
-        ({"oldest_new": NOW - timedelta(hours=7), "window_hours": 6.0}, "policy.window"),
-        ({"history": [said("ai")] * 30}, "policy.loop_guard"),
-        ({"history": [said("ai", minutes_ago=61)] * 30}, None),
+        ({"newest_new": NOW - timedelta(hours=25)}, "policy.stale"),
+        ({"newest_new": NOW - timedelta(hours=23)}, None),
+        ({"newest_new": NOW - timedelta(hours=7), "window_hours": 6.0}, "policy.window"),
+        ({"replies": 30}, "policy.loop_guard"),
+        ({"replies": 29}, None),
         ({"texts": ["x" * 30], "history": [said("customer")] * 3}, "policy.loop_guard"),
         ({"texts": ["x" * 30], "history": [said("customer")] * 2}, None),
         ({"texts": ["ask for Bob"], "human_phrases": ["for bob"]}, "policy.human_requested"),
@@ -73,6 +74,17 @@ def test_whoever_asks_for_a_person_says_one_of_the_pieces_that_are_looked_for_fi
 )
 def test_before(change: dict[str, object], reason: str | None) -> None:
     assert block_of(replace(CALM, **change)) == reason  # type: ignore[arg-type]
+
+
+def test_only_the_ais_words_of_the_last_hour_are_its_replies() -> None:
+    history = [
+        said("ai"),
+        said("customer"),
+        said("human"),
+        said("ai", minutes_ago=59),
+        said("ai", minutes_ago=61),
+    ]
+    assert policy.replies_in(history, NOW - policy.LOOP_WINDOW) == 2
 
 
 @pytest.mark.parametrize(
