@@ -82,7 +82,7 @@ BEGIN
     IF NEW.thread_id IS NOT NULL
        AND NOT EXISTS (SELECT FROM et_threads
                         WHERE id = NEW.thread_id AND tenant_id = NEW.tenant_id AND channel = NEW.channel
-                          AND account = NEW.account) THEN
+                          AND account = NEW.account AND coalesce(lead_id = NEW.lead_id, true)) THEN
         NEW.thread_id := NULL;
     END IF;
     IF NEW.thread_id IS NULL THEN

@@ -80,10 +80,13 @@ mirrored AS (
            n.hand_over AND n.refused AND NOT n.arrived AS hand_over
 ),
 handed_over AS (
-    -- The AI cannot reach this customer, a person can (by a template, by phone).
+    -- The AI cannot reach this customer, a person can (by a template, by phone). Locked as by any takeover, so
+    -- that a send which starts meanwhile waits to see whose the thread is.
     UPDATE et_threads t
        SET owner = 'human', epoch = t.epoch + 1, owner_since = now(), auto_release_at = NULL
-     WHERE t.owner = 'ai' AND t.id IN (SELECT thread_id FROM mirrored WHERE hand_over)
+     WHERE t.owner = 'ai'
+       AND t.id IN (SELECT id FROM et_threads WHERE id IN (SELECT thread_id FROM mirrored WHERE hand_over)
+                     ORDER BY id FOR UPDATE)
  RETURNING t.id, t.epoch
 ),
 audited AS (

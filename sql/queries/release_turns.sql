@@ -1,4 +1,5 @@
 -- Clean stop: give turns back untried, as if they had not been claimed. Their attempts stay counted.
+-- What an operator asked for stays asked for, however old it is.
 -- $1 engine  $2 threads  $3 tokens
 WITH mine AS MATERIALIZED (
     SELECT t.id, t.claim_token
@@ -9,8 +10,8 @@ WITH mine AS MATERIALIZED (
 ),
 freed AS (
     UPDATE et_messages m
-       SET delivery_status = 'received', reason = 'released', turn_head_id = NULL, lease_until = NULL,
-           updated_at = now()
+       SET delivery_status = 'received', turn_head_id = NULL, lease_until = NULL, updated_at = now(),
+           reason = CASE WHEN m.reason IN ('replay', 'handed_back') THEN m.reason ELSE 'released' END
       FROM mine
      WHERE m.thread_id = mine.id AND m.claim_token = mine.claim_token AND m.direction = 'inbound'
        AND m.delivery_status = 'inbound_processing'

@@ -1,5 +1,6 @@
 -- Turns whose lease ran out: their messages are received again, or an error after too many attempts.
 -- $1 attempts at most
+-- What an operator asked for stays asked for, however old it is.
 WITH stale AS MATERIALIZED (
     SELECT id, holder FROM et_threads
      WHERE holder IS NOT NULL AND lease_until < now()
@@ -9,7 +10,9 @@ WITH stale AS MATERIALIZED (
 freed AS (
     UPDATE et_messages m
        SET delivery_status = CASE WHEN m.attempts >= $1 THEN 'inbound_error' ELSE 'received' END,
-           reason = CASE WHEN m.attempts >= $1 THEN 'attempts_exhausted' ELSE 'lease_expired' END,
+           reason = CASE WHEN m.attempts >= $1 THEN 'attempts_exhausted'
+                         WHEN m.reason IN ('replay', 'handed_back') THEN m.reason
+                         ELSE 'lease_expired' END,
            last_error = format('engine %s stopped answering during attempt %s', s.holder, m.attempts),
            turn_head_id = NULL,
            lease_until = NULL,

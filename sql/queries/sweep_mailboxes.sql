@@ -3,8 +3,8 @@
 -- Look-ups by key in conditions, and the arrays, keep the planner from reading all threads for a join.
 WITH orphans AS (
     UPDATE et_messages m
-       SET delivery_status = 'received', reason = 'orphaned', turn_head_id = NULL, lease_until = NULL,
-           updated_at = now()
+       SET delivery_status = 'received', turn_head_id = NULL, lease_until = NULL, updated_at = now(),
+           reason = CASE WHEN m.reason IN ('replay', 'handed_back') THEN m.reason ELSE 'orphaned' END
      WHERE m.direction = 'inbound' AND m.delivery_status = 'inbound_processing'
        AND NOT coalesce((SELECT t.holder IS NOT NULL FROM et_threads t WHERE t.id = m.thread_id), false)
  RETURNING m.thread_id

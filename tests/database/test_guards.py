@@ -381,6 +381,27 @@ def test_a_minimal_insert_works_from_any_client(sql: Connection, statement: str)
         assert thread["address"] == "+420777"
 
 
+@pytest.mark.parametrize(
+    "other", [{"lead_id": 2}, {"tenant_id": 2}, {"channel": "telegram"}, {"account": "shop"}]
+)
+def test_a_message_is_not_put_into_the_thread_of_somebody_else(
+    sql: Connection, other: dict[str, Any]
+) -> None:
+    core = {
+        "tenant_id": 1,
+        "lead_id": 1,
+        "channel": "simulator",
+        "direction": "inbound",
+        "text_content": "hello",
+    }
+    core["delivery_status"] = InboundStatus.RECEIVED
+    first = get(sql, "et_messages", insert(sql, "et_messages", **core))
+    again = insert(sql, "et_messages", **core, thread_id=first["thread_id"])
+    assert get(sql, "et_messages", again)["thread_id"] == first["thread_id"]
+    theirs = insert(sql, "et_messages", **{**core, **other}, thread_id=first["thread_id"])
+    assert get(sql, "et_messages", theirs)["thread_id"] not in (None, first["thread_id"])
+
+
 def test_inserting_wakes_the_engines(guarded_dsn: str) -> None:
     with connect(guarded_dsn) as listening, connect(guarded_dsn) as writing:
         listening.execute("LISTEN et_inbound")

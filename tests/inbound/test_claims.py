@@ -167,3 +167,22 @@ async def test_the_sweep_heals_mailboxes(db: Connection) -> None:
     assert await claim(db) == []
     assert await claims.sweep_mailboxes(db) == 1
     assert len(await claim(db)) == 1
+
+
+@pytest.mark.parametrize("lost", ["released", "rescued", "orphaned"])
+@pytest.mark.parametrize("reason", ["replay", "handed_back"])
+async def test_what_an_operator_asked_for_stays_asked_for(db: Connection, lost: str, reason: str) -> None:
+    await insert(db, "hello")
+    await db.execute("UPDATE et_messages SET reason = %s", [reason])
+    held = await claim(db, "one")
+    assert held[0].asked_for
+    if lost == "released":
+        await claims.release_turns(db, engine="one", claims=held)
+    elif lost == "rescued":
+        await db.execute("UPDATE et_threads SET lease_until = now() - interval '1 s'")
+        await claims.rescue_turns(db, max_attempts=5)
+    else:
+        await db.execute("UPDATE et_threads SET holder = NULL, lease_until = NULL")
+        await claims.sweep_mailboxes(db)
+    again = await claim(db, "two")
+    assert again[0].asked_for, "else it would be too old to be answered"

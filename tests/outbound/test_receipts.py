@@ -1,0 +1,46 @@
+"""A receipt that hands a thread to a person is a takeover: nothing of the AI starts after it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.channels.base import Receipt, ReceiptStatus
+from engine.database.connection import Connection, connect
+from engine.model import OutboundStatus, Outcome
+from engine.outbound import queue
+from engine.outbound.queue import SendResult
+from engine.outbound.receipts import apply_receipts
+
+
+async def replies(db: Connection) -> None:
+    """Two replies of the AI in one thread, the first of them accepted by the far end."""
+    await db.execute(
+        "WITH t AS (INSERT INTO et_threads (tenant_id, channel, address) VALUES (1, 'simulator', 'anna') RETURNING id),"
+        " m AS (INSERT INTO et_messages (tenant_id, thread_id, channel, direction, delivery_status, author,"
+        "                            text_content)"
+        "       SELECT 1, id, 'simulator', 'outbound', 'queued', 'ai', 'hello ' || n FROM t, generate_series(1, 2) n"
+        "       RETURNING id, thread_id)"
+        " INSERT INTO et_outbound_queue (message_id, tenant_id, thread_id, channel, author)"
+        " SELECT id, 1, thread_id, 'simulator', 'ai' FROM m ORDER BY id"
+    )
+    (first,) = await queue.claim_sends(db, engine="one", sends=9, lease_seconds=60, paused=[])
+    assert await queue.start_sends(db, "one", [first]) == [True]
+    taken = SendResult(
+        first.queue_id, first.token, OutboundStatus.ACCEPTED, Outcome.CONFIRMED, provider_message_id="P1"
+    )
+    assert await queue.record_sends(db, [taken]) == [True]
+
+
+async def test_a_send_waits_for_a_receipt_that_takes_its_thread_over(db: Connection, dsn: str) -> None:
+    await replies(db)
+    second = await queue.claim_sends(db, engine="one", sends=9, lease_seconds=60, paused=[])
+    closed = Receipt(
+        account="default", provider_message_id="P1", status=ReceiptStatus.FAILED, needs_human=True
+    )
+    async with await connect(dsn) as webhook:
+        async with webhook.transaction():
+            assert await apply_receipts(webhook, "simulator", [closed]) == 1
+            starting = asyncio.create_task(queue.start_sends(db, "one", second))
+            await asyncio.sleep(0.3)
+            assert not starting.done(), "it waits to see whose the thread is"
+        assert await starting == [False]
