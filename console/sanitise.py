@@ -13,7 +13,8 @@ from textual.content import Content
 from engine.observe import one_line, sanitise
 
 _KEYCAP = re.compile("([0-9#*])\ufe0f?\u20e3")
-_DROPPED = re.compile("[\ufe00-\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")  # variation selectors, skin tones
+_DROPPED = re.compile("[\ufe00-\ufe0f\u20e3]")  # variation selectors, the frame of a keycap
+_SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 _JOINED = re.compile(
     "(?<=[\u2190-\u2bff\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
 )
@@ -29,7 +30,12 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     text = _KEYCAP.sub(r"\1", text)
-    text = _JOINED.sub("", _DROPPED.sub("", text))
+    text = _DROPPED.sub("", text)
+    if _SKIN_TONES.search(text):
+        text = sanitise(
+            _SKIN_TONES.sub("", text), len(text)
+        )  # the marks on both sides of one are a single run now
+    text = _JOINED.sub("", text)
     return _REGIONAL.sub(lambda match: chr(ord(match[0]) - 0x1F1E6 + ord("A")), text)
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from engine.observe import exact
+
 ROUTING = "llm_routing_config"
 
 
@@ -85,11 +87,11 @@ def typed(key: str, value: Any) -> str:
     """A value as somebody would type it."""
     match key, value:
         case "quiet_window", {"seconds": int() | float() as seconds, "max_seconds": int() | float() as most}:
-            return f"{seconds:g} {most:g}"
+            return f"{exact(seconds)} {exact(most)}"
         case "paused_channels", list() as names:
             return " ".join(map(str, names))
         case _, int() | float():
-            return f"{value:g}"
+            return exact(value)
         case _, None:
             return ""
     return json.dumps(value, ensure_ascii=False)

@@ -106,7 +106,7 @@ def redact(value: Any, api_key: str, depth: int = MAX_DEPTH) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: REDACTED if key.lower() in _SECRET_KEYS else redact(item, api_key, depth - 1)
+        _without(key, api_key): REDACTED if key.lower() in _SECRET_KEYS else redact(item, api_key, depth - 1)
         for key, item in value.items()
         if key.lower() not in _BULK_KEYS
     }
@@ -138,7 +138,7 @@ def _read_event(found: Collector, instances: Mapping[str, str], body: Any) -> No
     elif event == "messages.edited":
         found.each(items(data) or [data], partial(_read_edit, found, account))
     elif event == "connection.update":
-        found.session_state = words(mapping(data).get("state")) or None
+        found.note_state(mapping(data).get("state"))
     else:
         found.ignored += 1
 

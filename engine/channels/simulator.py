@@ -142,9 +142,9 @@ class SimulatorChannel:
         except ValueError:
             found.quarantine("not JSON", raw)
             return found.parsed()
-        found.each(items(body.get("messages")), lambda item: found.inbounds.append(_inbound(account, item)))
-        found.each(items(body.get("receipts")), lambda item: found.receipts.append(_receipt(account, item)))
-        if not (found.inbounds or found.receipts or found.quarantined):
+        messages = found.each_in(body, "messages", lambda one: found.inbounds.append(_inbound(account, one)))
+        receipts = found.each_in(body, "receipts", lambda one: found.receipts.append(_receipt(account, one)))
+        if not messages + receipts:
             found.quarantine("neither messages nor receipts", body)
         return found.parsed()
 

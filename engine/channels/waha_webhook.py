@@ -58,7 +58,7 @@ def _read_event(found: Collector, sessions: Mapping[str, str], body: Any) -> Non
     elif event == "message.edited":
         _read_edit(found, account, payload)
     elif event == "session.status":
-        found.session_state = words(payload.get("status")) or None
+        found.note_state(payload.get("status"))
     else:
         found.ignored += 1
 

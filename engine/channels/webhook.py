@@ -143,6 +143,23 @@ class Collector:
             ) as error:
                 self.quarantine(f"unreadable: {type(error).__name__}", thing)
 
+    def each_in(self, parent: Mapping[str, Any], name: str, read: Callable[[Any], None]) -> int:
+        """`each` of the array under `name`; anything else in its place is quarantined. Returns how many there were."""
+        things = parent.get(name)
+        if things is None:
+            return 0
+        if not isinstance(things, list):
+            self.quarantine(f"{name} is no array", things)
+            return 1
+        self.each(things, read)
+        return len(things)
+
+    def note_state(self, state: Any) -> None:
+        """The account's session state. Raises Unreadable for what is none."""
+        self.session_state = words(state) or None
+        if self.session_state is None:
+            raise Unreadable("a session without a state")
+
     def quarantine(self, why: str, thing: Any) -> None:
         """Keeps `thing`, cleaned and cut, for a person."""
         if isinstance(thing, bytes):

@@ -44,11 +44,12 @@ def parse(raw: bytes, numbers: Mapping[str, str]) -> Parsed:
     except ValueError:
         found.quarantine("not JSON", raw)
         return found.parsed()
-    if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
+    entries = items(mapping(body).get("entry"))
+    if not entries:
         found.quarantine("no list of entries", body)
-        return found.parsed()
-    for entry in items(body.get("entry")):
-        found.each(items(mapping(entry).get("changes")), partial(_read_change, found, numbers))
+    for entry in entries:
+        if not found.each_in(mapping(entry), "changes", partial(_read_change, found, numbers)):
+            found.quarantine("an entry without changes", entry)
     return found.parsed()
 
 
@@ -61,12 +62,19 @@ def _read_change(found: Collector, numbers: Mapping[str, str], change: Any) -> N
     if account is None:
         raise Unreadable("for a phone number that is not configured")
     contacts = [mapping(contact) for contact in items(value.get("contacts"))]
-    found.each(items(value.get("messages")), partial(_read_message, found, account, contacts))
-    found.each(items(value.get("message_echoes")), partial(_read_echo, found, account))
-    found.each(items(value.get("statuses")), partial(_read_status, found, account))
-    for error in items(value.get("errors")):
-        found.quarantine("WhatsApp reports an error", error)
-        _note_stop(found, account, error, None)
+    parts = {
+        "messages": partial(_read_message, found, account, contacts),
+        "message_echoes": partial(_read_echo, found, account),
+        "statuses": partial(_read_status, found, account),
+        "errors": partial(_read_error, found, account),
+    }
+    if not sum(found.each_in(value, name, read) for name, read in parts.items()):
+        raise Unreadable("a change that holds nothing known")
+
+
+def _read_error(found: Collector, account: str, error: Any) -> None:
+    found.quarantine("WhatsApp reports an error", error)
+    _note_stop(found, account, error, None)
 
 
 def _read_message(found: Collector, account: str, contacts: list[dict[str, Any]], message: Any) -> None:

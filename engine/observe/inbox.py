@@ -23,6 +23,7 @@ from engine.observe.threads import (
     thread_rows,
 )
 from engine.observe.views import CHANNELS, TOP
+from engine.text import clean_for_storage
 
 URGENT = 120
 """Conversations that want a person, or that a person owns, shown on top at most."""
@@ -98,7 +99,7 @@ class OpenThread:
 def parse_threads(words: str, me: str) -> ThreadSearch:
     """A search as typed; `me` is the operator's name. Raises SearchError, whose text says what is known."""
     search, text = ThreadSearch(), []
-    for word in words.split():
+    for word in clean_for_storage(words).split():
         name, sign, value = word.partition(":")
         match word.lower():
             case "waiting":

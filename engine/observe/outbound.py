@@ -11,6 +11,7 @@ from engine.observe.message_sql import STRETCH
 from engine.observe.records import Act, SendRow, acts, send_rows
 from engine.observe.search import SearchError
 from engine.observe.views import CHANNELS, TOP, MessageDetail, message_detail
+from engine.text import clean_for_storage
 
 OPEN = ("unknown", "failed", "retry", "sending", "queued")
 """What may still want a person, in the order it is shown."""
@@ -72,7 +73,7 @@ def parse_sends(words: str) -> SendSearch:
     """A search as typed. Raises SearchError, whose text says what is known."""
     search = SendSearch()
     groups: list[str] = []
-    for word in words.lower().split():
+    for word in clean_for_storage(words).lower().split():
         name, _, value = word.partition(":")
         if word in WORDS:
             groups.append(WORDS[word])

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from engine.figures import exact
+from engine.text import clean_for_storage
+
 STATUS_WORDS: dict[str, tuple[str, ...]] = {
     "waiting": ("received",),
     "thinking": ("inbound_processing",),
@@ -59,19 +62,35 @@ class MessageSearch:
         return [quoted or bare for quoted, bare in _PIECE.findall(self.text or "")][:MOST_WORDS]
 
     def words(self) -> str:
-        """The search as it could have been typed."""
-        parts = []
-        if self.status:
-            parts += [f"status:{status}" for status in self.status]
+        """The search as it could have been typed: read again, it is the same."""
+        parts = [f"status:{status}" for status in self.status or ()]
         for name, key in _KEYS.items():
             value = getattr(self, key)
             if value is not None:
-                parts.append(f"{name}:{value}")
+                parts.append(f"{name}:{_quoted(str(value))}")
         if self.cost_usd is not None:
-            parts.append(f"cost>{self.cost_usd:g}")
-        if self.text:
-            parts.append(self.text)
-        return " ".join(parts)
+            parts.append(f"cost>{exact(self.cost_usd)}")
+        if not self.text:
+            return " ".join(parts)
+        plain = " ".join([*parts, self.text])
+        if _reads_as(plain) == replace(self, how=None):
+            return plain
+        return " ".join([*parts, *(f"text:{_quoted(word)}" for word in self.text.split(" "))])
+
+
+def _reads_as(words: str) -> MessageSearch | None:
+    try:
+        return parse_search(words)
+    except SearchError:
+        return None
+
+
+def _quoted(value: str) -> str:
+    """A value as a search takes it, in quotation marks where it needs them."""
+    if re.fullmatch(r"""[^\s"'\\]+""", value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 _PIECE = re.compile(r'"([^"]+)"|([^\s"]+)')
@@ -91,6 +110,7 @@ KNOWN = "status: dir: channel: tenant: thread: provider: model: reason: text: co
 
 def parse_search(words: str) -> MessageSearch:
     """A search as typed. Raises SearchError, whose text says what is wrong and what is known."""
+    words = clean_for_storage(words)
     try:
         parts = shlex.split(words, posix=True)
     except ValueError:  # an apostrophe, or a quotation that is not closed yet
@@ -112,12 +132,13 @@ def parse_search(words: str) -> MessageSearch:
             search = replace(search, **{_KEYS[name]: _value(name, match["value"])})
         else:
             raise SearchError(f"“{name}{match['sign']}” is not known; known are {KNOWN}")
-    return replace(search, text=" ".join(text) or None)
+    return replace(search, text=" ".join(filter(None, text)) or None)
 
 
 def _as_typed(part: str) -> str:
     """A piece of several words keeps its quotation marks."""
-    return f'"{part}"' if re.search(r"\s", part) else part
+    piece = " ".join(part.split())
+    return f'"{piece}"' if " " in piece else piece
 
 
 def _statuses(value: str) -> tuple[str, ...]:

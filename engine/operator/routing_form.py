@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from engine.figures import exact
 from engine.model import PROVIDERS as PROVIDERS
 from engine.operator.audit import BadInput
 from engine.operator.configuration import check_routing
@@ -157,9 +158,9 @@ def _texts(route: Route) -> Texts:
     return {
         "provider": route.provider,
         "model": route.model,
-        "timeout_seconds": f"{route.timeout_seconds:g}",
+        "timeout_seconds": exact(route.timeout_seconds),
         "max_tokens": "" if route.max_tokens is None else str(route.max_tokens),
-        "temperature": "" if route.temperature is None else f"{route.temperature:g}",
+        "temperature": "" if route.temperature is None else exact(route.temperature),
         "params": json.dumps(route.params, ensure_ascii=False) if route.params else "",
     }
 

@@ -24,6 +24,7 @@ from engine.channels.base import (
     WebhookRefused,
 )
 from tests.channels.cases import BY_NAME, CASES, PREVIOUS, RETIRED, SECRET, Body, Case, recorded
+from tests.support.far_ends import evolution, whatsapp_cloud
 from tests.support.far_ends.service import Service
 
 RECORDED = recorded()
@@ -277,6 +278,50 @@ def check_storable(found: Parsed) -> None:
     for text in texts:
         assert "\x00" not in text
         text.encode()
+
+
+def change(value: Any) -> Any:
+    """A change of a WhatsApp body for our number."""
+    metadata = {"phone_number_id": whatsapp_cloud.NUMBER_ID}
+    return {"entry": [{"changes": [{"field": "messages", "value": {"metadata": metadata} | value}]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("whatsapp_cloud", {"entry": []}),
+        ("whatsapp_cloud", {"entry": [7]}),
+        ("whatsapp_cloud", {"entry": [{"id": "1"}]}),
+        ("whatsapp_cloud", {"entry": [{"changes": {}}]}),
+        ("whatsapp_cloud", change({})),
+        ("whatsapp_cloud", change({"messages": {"from": "1", "id": "2"}})),
+        ("whatsapp_cloud", change({"statuses": "all", "contacts": []})),
+        ("waha", {"event": "session.status", "session": "default", "payload": {"state": "WORKING"}}),
+        ("evolution", {"event": "connection.update", "instance": evolution.INSTANCE, "data": "open"}),
+        ("simulator", {"receipts": {"id": "1"}}),
+    ],
+)
+def test_what_has_not_the_documented_shape_is_kept_aside(
+    offline: dict[str, Channel], name: str, body: Any
+) -> None:
+    (kept,) = parse(offline, name, json.dumps(body).encode()).quarantined
+    assert kept.why
+
+
+def test_a_broken_array_does_not_hide_behind_its_neighbour(offline: dict[str, Channel]) -> None:
+    good = {"from": "4915199", "id": "wamid.A", "type": "text", "text": {"body": "Hi"}}
+    found = parse(
+        offline, "whatsapp_cloud", json.dumps(change({"messages": [good], "statuses": {"id": "1"}})).encode()
+    )
+    assert len(found.inbounds) == len(found.quarantined) == 1
+
+
+def test_a_key_of_ours_is_taken_out_of_names_too(offline: dict[str, Channel]) -> None:
+    """Evolution puts the instance's key into its bodies."""
+    data = {"key": {"remoteJid": "4915199@s.whatsapp.net", "id": "A"}, "message": {evolution.API_KEY: "Hi"}}
+    body = {"event": "messages.upsert", "instance": evolution.INSTANCE, "data": data}
+    (inbound,) = parse(offline, "evolution", json.dumps(body).encode()).inbounds
+    assert evolution.API_KEY not in json.dumps(inbound.raw)
 
 
 ODD: list[Any] = [

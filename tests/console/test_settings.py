@@ -16,6 +16,7 @@ from console.screens.editor import Editor
 from console.screens.reader import Reader
 from console.screens.routing import RoutingEditor, TestCalls
 from console.screens.settings import SettingsScreen
+from console.screens.settings_words import parse, typed
 from console.widgets.composer import Composer
 from engine.database.connection import Connection
 from tests.console.stage import Stage, stage
@@ -127,6 +128,18 @@ async def test_numbers_are_typed_as_people_do(
         await seen.sees("Changes  enter puts a value back")
     found = await rows(db, "SELECT value FROM et_platform_settings WHERE key = %s", key)
     assert [row["value"] for row in found] == [stored]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("daily_budget_usd", 1234567.89),
+        ("max_message_age_hours", 1.23456789),
+        ("quiet_window", {"seconds": 1.0000001, "max_seconds": 2.0}),
+    ],
+)
+def test_what_is_left_as_it_stands_in_the_field_is_not_changed(key: str, value: Any) -> None:
+    assert parse(key, typed(key, value)) == value
 
 
 async def test_the_kill_switch_asks_first(dsn: str, db: Connection) -> None:
