@@ -27,6 +27,7 @@ from engine.channels.base import (
 from engine.channels.parts import send_in_parts
 from engine.channels.webhook import check_secret, header, identifier, items, mapping, words
 from engine.channels.wire import Answer, exchange, http_client, unexpected
+from engine.logs import SecretMask
 from engine.model import Blocker, ComponentHealth
 from engine.text import one_line
 
@@ -50,6 +51,7 @@ class EvolutionChannel:
         self._settings = settings
         self._instances = {**(instances or {}), settings.instance: settings.account}
         self._client: httpx.AsyncClient = http_client()
+        self._mask = SecretMask([settings.api_key.get_secret_value()])
         self.capabilities = Capabilities(receipts=True, webhook=True, polling=False, max_text=60_000)
 
     async def _call(self, method: str, path: str, timeout: float, body: Any = None) -> Answer:
@@ -58,6 +60,7 @@ class EvolutionChannel:
             method,
             f"{self._settings.base_url}{path}/{self._settings.instance}",
             timeout=timeout,
+            mask=self._mask,
             json_body=body,
             headers={"apikey": self._settings.api_key.get_secret_value()},
         )

@@ -43,6 +43,7 @@ from engine.channels.webhook import (
     words,
 )
 from engine.channels.wire import Answer, exchange, http_client, retry_after_seconds, unexpected
+from engine.logs import SecretMask
 from engine.model import Blocker, ComponentHealth
 from engine.text import clean_json, one_line
 
@@ -80,6 +81,8 @@ class TelegramChannel:
         self._settings = settings
         self._polls = not settings.webhook_secrets
         self._client: httpx.AsyncClient = http_client()
+        token = settings.bot_token.get_secret_value()
+        self._mask = SecretMask([token, token.partition(":")[2]])
         self.capabilities = Capabilities(
             receipts=False,
             webhook=not self._polls,
@@ -98,6 +101,7 @@ class TelegramChannel:
             "POST",
             f"{self._settings.api_base}/bot{token}/{method}",
             timeout=timeout,
+            mask=self._mask,
             json_body=body,
         )
 

@@ -29,6 +29,7 @@ from engine.channels.parts import send_in_parts
 from engine.channels.waha_webhook import bare_id
 from engine.channels.webhook import check_signature, header, words
 from engine.channels.wire import Answer, exchange, http_client, unexpected
+from engine.logs import SecretMask
 from engine.model import Blocker, ComponentHealth
 from engine.text import one_line
 
@@ -59,6 +60,7 @@ class WahaChannel:
         self._settings = settings
         self._sessions = {**(sessions or {}), settings.session: settings.account}
         self._client: httpx.AsyncClient = http_client()
+        self._mask = SecretMask([key.get_secret_value()] if (key := settings.api_key) else [])
         self.capabilities = Capabilities(receipts=True, webhook=True, polling=False, max_text=60_000)
 
     async def _call(self, method: str, path: str, timeout: float, body: Any = None) -> Answer:
@@ -68,6 +70,7 @@ class WahaChannel:
             method,
             f"{self._settings.base_url}{path}",
             timeout=timeout,
+            mask=self._mask,
             json_body=body,
             headers={"X-Api-Key": key.get_secret_value()} if key else None,
         )

@@ -31,6 +31,7 @@ from engine.channels.webhook import check_signature, header, identifier, mapping
 from engine.channels.whatsapp_cloud_stops import EXPIRED, QUALITY, Stop, stop_of
 from engine.channels.whatsapp_cloud_webhook import WINDOW_CLOSED
 from engine.channels.wire import Answer, exchange, http_client, unexpected
+from engine.logs import SecretMask
 from engine.model import Blocker, ComponentHealth
 from engine.text import one_line
 
@@ -59,6 +60,7 @@ class WhatsAppCloudChannel:
         self._settings = settings
         self._numbers = {**(numbers or {}), settings.phone_number_id: settings.account}
         self._client: httpx.AsyncClient = http_client()
+        self._mask = SecretMask([settings.token.get_secret_value()])
         self.capabilities = Capabilities(
             receipts=True, webhook=True, polling=False, max_text=4096, window_24h=True, per_second=80.0
         )
@@ -70,6 +72,7 @@ class WhatsAppCloudChannel:
             method,
             f"{self._settings.graph_base}/{self._settings.phone_number_id}{path}",
             timeout=timeout,
+            mask=self._mask,
             json_body=body,
             headers={"Authorization": f"Bearer {token}"},
         )

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from engine.channels.base import SendError, SendFailure
+from engine.logs import SecretMask
 from engine.text import clean_for_storage, one_line
 
 ANSWER_BYTES = 1_000_000
@@ -59,6 +60,8 @@ class Answer:
         return value
 
 
+NO_SECRETS = SecretMask([])
+
 leave_by: ContextVar[float] = ContextVar("leave_by", default=math.inf)
 """The loop's time after which a request of this task may not begin: others may have gone on without it."""
 
@@ -84,10 +87,11 @@ async def exchange(
     url: str,
     *,
     timeout: float,
+    mask: SecretMask = NO_SECRETS,
     json_body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One request within `timeout` seconds, all in all.
+    """One request within `timeout` seconds, all in all. `mask` knows what authenticates us there.
 
     Raises SendError: `not_sent` when the request never started, `unknown` when no whole answer came.
     """
@@ -110,7 +114,7 @@ async def exchange(
         async with asyncio.timeout(timeout):
             response = await client.send(request, stream=True)
             try:
-                return _answer(response, await _read(response))
+                return _answer(response, mask.raw(await _read(response)))
             finally:
                 await response.aclose()
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:

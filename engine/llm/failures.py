@@ -190,7 +190,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
         return seconds
     try:
         when = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, ((when if when.tzinfo else when.replace(tzinfo=UTC)) - now).total_seconds())
 

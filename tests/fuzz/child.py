@@ -51,10 +51,7 @@ def guided(name: str, seconds: int, corpus: Path, crashes: Path) -> None:
 
 def drawn(name: str, seconds: int, corpus: Path, crashes: Path) -> None:
     """By Hypothesis, from what lies in `corpus`."""
-    from hypothesis import given, seed
-
-    from tests.fuzz.profile import fuzz
-    from tests.fuzz.targets.inputs import inputs
+    from tests.fuzz.targets.inputs import draw
 
     target = target_named(name)
     catcher = Catcher(target, crashes)
@@ -64,7 +61,7 @@ def drawn(name: str, seconds: int, corpus: Path, crashes: Path) -> None:
     end, round_ = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         round_ += 1
-        seed(round_)(fuzz(BATCH)(given(inputs(target, kept))(catcher.__call__)))()
+        draw(target, kept, catcher, BATCH, round_)
     sys.stderr.write(f"stat::number_of_executed_units: {catcher.executions}\n")
 
 

@@ -8,10 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.fuzz.mutation import NUMBERS, REMOVED, TEXTS, nested, paths, replaced
-from tests.support.far_ends.evolution import API_KEY
+from tests.support.far_ends import evolution, telegram, waha, whatsapp_cloud
 
 Bytes = Callable[[bytes], bytes]
 """Changes bytes somehow."""
+KEYS = [
+    evolution.API_KEY,
+    telegram.TOKEN,
+    waha.API_KEY,
+    whatsapp_cloud.TOKEN,
+    "key-of-the-provider-1234567890",
+]
+"""What must not come out again; the last is what providers are asked with."""
 VALUES: list[Any] = [
     None,
     True,
@@ -22,7 +30,7 @@ VALUES: list[Any] = [
     {"a": {}},
     [None, 3],
     nested(60),
-    API_KEY,
+    *KEYS,
     *NUMBERS,
     *TEXTS,
 ]
@@ -62,7 +70,7 @@ def changed(value: Any, rng: random.Random, change: Bytes) -> Any:
             new = _at(value, rng.choice(ways))
         case 4 if isinstance(here, dict) and here:
             name = rng.choice(list(here))
-            other = rng.choice([*here, API_KEY, "", name.upper(), _changed_text(name, change)])
+            other = rng.choice([*here, rng.choice(KEYS), "", name.upper(), _changed_text(name, change)])
             new = {other if key == name else key: item for key, item in here.items()}
         case 5 if isinstance(here, int | float):
             new = here * rng.choice([-1, 10, 1000, 10**9, 0.5]) + rng.choice([0, 1, -1])

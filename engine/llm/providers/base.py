@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from engine.llm.failures import ProviderFailure, classify
 from engine.llm.providers.answer import Completion, read_completion, read_json
 from engine.llm.providers.transport import client_transport
+from engine.logs import SecretMask
 from engine.model import FailureClass, LLMMessage
 
 #: Bytes of an answer that are read; a larger one is a failure, not a memory problem.
@@ -111,6 +112,7 @@ class ChatClient:
     def __init__(self, provider: str, base_url: str, api_key: SecretStr | None, key_setting: str) -> None:
         self.provider = provider
         self._key = api_key.get_secret_value().strip() if api_key else ""
+        self._mask = SecretMask([self._key])
         self.problem = _key_problem(self._key, key_setting)
         self._base_url = base_url.rstrip("/")
         usable = {} if self.problem else {"Authorization": f"Bearer {self._key}"}
@@ -143,9 +145,8 @@ class ChatClient:
         return read_json(answer.body)
 
     def _refusal(self, answer: _Answer) -> ProviderFailure:
-        """The failure an answer stands for; a far end that quotes our key does not get it into a log."""
-        body = answer.body.replace(self._key.encode(), b"***") if self._key else answer.body
-        return classify(self.provider, answer.status, answer.headers, body, now=datetime.now(UTC))
+        """The failure an answer stands for."""
+        return classify(self.provider, answer.status, answer.headers, answer.body, now=datetime.now(UTC))
 
     async def _exchange(self, method: str, path: str, content: bytes | None, timeout: float) -> _Answer:
         request = self._http.build_request(
@@ -159,7 +160,9 @@ class ChatClient:
             async with asyncio.timeout(timeout):  # httpx limits each read; a slow drip passes that
                 response = await self._http.send(request, stream=True)
                 try:
-                    return _Answer(response.status_code, response.headers, await _read(response))
+                    return _Answer(
+                        response.status_code, response.headers, self._mask.raw(await _read(response))
+                    )
                 finally:
                     await response.aclose()
         except httpx.ConnectTimeout:

@@ -18,7 +18,7 @@ from engine.llm.providers.uniapi import UniAPI
 from engine.llm.providers.zai import ZAI
 from engine.observe import sanitise
 from tests.fuzz.far import STATUSES, WAITS
-from tests.fuzz.targets.target import Target, storable
+from tests.fuzz.targets.target import Target, storable, texts_in
 from tests.fuzz.test_llm_answers import ANSWERS, ASK, KEY, MODELS, check_failure, check_usage
 
 HEADERS: list[dict[str, str]] = [{} if wait is None else {"retry-after": wait} for wait in WAITS]
@@ -75,6 +75,7 @@ class Asked:
             assert isinstance(answer, Completion)
             assert 200 <= status < 300
             assert answer.text.strip()
+            assert not any(KEY in told for told in texts_in([answer.text, answer.usage, answer.request_id]))
             storable([answer.text, answer.request_id, answer.finish_reason])
             check_usage(name, answer.usage)
         for question in (

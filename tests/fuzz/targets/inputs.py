@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from tests.fuzz.mutator import change_bytes, mutate
+from tests.fuzz.profile import fuzz
 from tests.fuzz.targets.target import Target
+
+
+def draw(
+    target: Target, seeds: Sequence[bytes], take: Callable[[bytes], None], number: int, round_: int = 0
+) -> None:
+    """Gives `take` a number of inputs; another `round_` brings others."""
+
+    @seed(round_)
+    @fuzz(number)
+    @given(inputs(target, seeds))
+    def hold(data: bytes) -> None:
+        take(data)
+
+    hold()
 
 
 def inputs(target: Target, seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
@@ -19,8 +35,8 @@ def inputs(target: Target, seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     return st.one_of(changed, changed, changed, st.binary(max_size=200))
 
 
-def _changed(data: bytes, seed: int, times: int, head: int) -> bytes:
-    rng = random.Random(seed)
+def _changed(data: bytes, chance: int, times: int, head: int) -> bytes:
+    rng = random.Random(chance)
     for _ in range(times):
         data = mutate(data, head, rng, change_bytes(rng))
     return data
