@@ -198,6 +198,24 @@ def test_a_far_end_that_asks_for_ages_is_asked_again_within_a_day(
     assert result.retry_seconds <= LONGEST_WAIT
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
+def test_a_key_of_ours_that_the_far_end_quotes_is_passed_on_to_nobody(
+    far: Far, case: Case, channel: Channel, status: int
+) -> None:
+    keys = [secret for secret in case.secrets if "webhook" not in secret]
+    said = f"no, not with {' or '.join(keys)}"
+    for body in (
+        {"ok": False, "error_code": status, "description": said},
+        {"error": {"message": said, "code": 131000}},
+        {"message": said, "id": keys and keys[0], "status": "STOPPED"},
+        said,
+    ):
+        far.reply = Reply(status, written(body))
+        check(status, case, judged(far, case, channel))
+        health = far.run(channel.health())
+        assert not any(key in health.model_dump_json() for key in keys)
+
+
 def test_telegrams_yes_counts_with_a_good_status_only(far: Far) -> None:
     telegram = next(case for case in CASES if case.name == "telegram")
     channel = telegram.build(far.url)

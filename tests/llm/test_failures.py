@@ -128,6 +128,7 @@ def test_the_message_is_one_safe_short_line() -> None:
         ({"retry-after": "-3"}, None),
         ({"retry-after": "9" * 400}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "Wed, 21 Oct 2099 07:28:00 +9999999999999"}, None),
         ({}, None),
     ],
 )
