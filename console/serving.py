@@ -168,7 +168,7 @@ class ConsoleServer(Server):
         return response
 
     def _knows(self, said: str) -> bool:
-        return secrets.compare_digest(said.encode(), self._secret.encode())
+        return secrets.compare_digest(said.encode("utf-8", "replace"), self._secret.encode())
 
 
 def serve(host: str, port: int, options: Sequence[str], say: Callable[[str], None]) -> int:

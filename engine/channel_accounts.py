@@ -49,6 +49,23 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 """What may stand in a URL's path as it is."""
 
 
+def _blank_is_unset(value: Any) -> Any:
+    said = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return None if isinstance(said, str) and not said.strip() else value
+
+
+def _said(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError("is empty")
+    return value
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
+"""An empty one is none: with it anybody could sign."""
+Key = Annotated[SecretStr, AfterValidator(_said)]
+Word = Annotated[str | None, BeforeValidator(_blank_is_unset)]
+
+
 class _Account(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,9 +95,9 @@ class TelegramAccount(_Account):
 
     bot_token: SecretStr
     api_base: HttpUrl = "https://api.telegram.org"
-    webhook_secret: SecretStr | None = None
+    webhook_secret: Secret = None
     """With one, updates come by webhook and the bot is not polled."""
-    webhook_secret_previous: SecretStr | None = None
+    webhook_secret_previous: Secret = None
 
     @field_validator("bot_token")
     @classmethod
@@ -103,12 +120,12 @@ class TelegramAccount(_Account):
 class WhatsAppCloudAccount(_Account):
     """One phone number of a Meta app."""
 
-    token: SecretStr
+    token: Key
     phone_number_id: Annotated[str, Field(pattern=r"^\d{5,30}$")]
-    app_secret: SecretStr | None = None
+    app_secret: Secret = None
     """Signs webhooks; without it nothing can come in."""
-    app_secret_previous: SecretStr | None = None
-    verify_token: SecretStr | None = None
+    app_secret_previous: Secret = None
+    verify_token: Secret = None
     """What Meta shows when the webhook is set up."""
     graph_base: HttpUrl = "https://graph.facebook.com/v23.0"
 
@@ -121,11 +138,11 @@ class WahaAccount(_Account):
     """One session of a WAHA server."""
 
     base_url: HttpUrl
-    api_key: SecretStr | None = None
+    api_key: Secret = None
     session: Name = "default"
-    hmac_key: SecretStr | None = None
+    hmac_key: Secret = None
     """Signs webhooks (`config.webhooks[].hmac.key`); without it they are refused."""
-    hmac_key_previous: SecretStr | None = None
+    hmac_key_previous: Secret = None
 
     @property
     def webhook_secrets(self) -> tuple[SecretStr, ...]:
@@ -136,12 +153,12 @@ class EvolutionAccount(_Account):
     """One instance of an Evolution API server."""
 
     base_url: HttpUrl
-    api_key: SecretStr
+    api_key: Key
     instance: Name
-    webhook_secret: SecretStr | None = None
+    webhook_secret: Secret = None
     """Sent as the header `X-Switchboard-Secret`, as a bearer token, or as the last segment of the webhook's
     path; without it webhooks are refused."""
-    webhook_secret_previous: SecretStr | None = None
+    webhook_secret_previous: Secret = None
 
     @property
     def webhook_secrets(self) -> tuple[SecretStr, ...]:
@@ -169,14 +186,6 @@ class ChannelAccounts(BaseModel):
     def secrets(self) -> list[SecretStr]:
         """Every secret of every account."""
         return [secret for _, accounts in self for account in accounts for secret in account.secrets()]
-
-
-def _blank_is_unset(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-Secret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
-Word = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 
 
 def _env(name: str) -> Any:

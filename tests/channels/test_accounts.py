@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
+from engine.channels.base import ChallengedChannel, WebhookRefused
 from engine.channels.registry import build_channels
 from engine.settings import Settings, SettingsError, load_settings
+from tests.channels.cases import CASES
 
 FILE = """
 [[channels.telegram]]
@@ -146,6 +149,50 @@ def test_what_cannot_work_is_refused_by_name_and_without_the_secret(
     with pytest.raises(SettingsError, match=told) as caught:
         load_settings()
     assert "my-secret-token" not in str(caught.value)
+
+
+EMPTY = """
+[[channels.telegram]]
+bot_token = "123456:ABC"
+webhook_secret = ""
+[[channels.whatsapp_cloud]]
+token = "t"
+phone_number_id = "12345"
+app_secret = " "
+app_secret_previous = ""
+verify_token = ""
+[[channels.waha]]
+base_url = "http://waha:3000"
+hmac_key = ""
+[[channels.evolution]]
+base_url = "http://evolution:8080"
+api_key = "k"
+instance = "shop"
+webhook_secret = "\\t"
+"""
+
+
+def test_an_empty_secret_in_the_file_lets_nobody_in(config: Path) -> None:
+    """With it anybody could sign."""
+    config.write_text(EMPTY)
+    registry = build_channels(load_settings())
+    for case in CASES:
+        channel = registry.get(case.name)
+        for secret in ("", " ", "\t"):
+            with pytest.raises(WebhookRefused) as caught:
+                channel.parse_webhook("default", case.sign(b"{}", secret), b"{}")
+            assert caught.value.status == 403
+    cloud = registry.get("whatsapp_cloud")
+    assert isinstance(cloud, ChallengedChannel)
+    with pytest.raises(WebhookRefused):
+        cloud.answer_challenge({"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "7"})
+    asyncio.run(registry.aclose())
+
+
+def test_an_empty_key_is_refused(config: Path) -> None:
+    config.write_text('[[channels.evolution]]\nbase_url = "http://e"\napi_key = ""\ninstance = "i"\n')
+    with pytest.raises(SettingsError, match=r"evolution\.0\.api_key.*empty"):
+        load_settings()
 
 
 def test_the_file_is_checked_too(config: Path) -> None:

@@ -321,6 +321,11 @@ def test_without_a_configured_secret_everything_is_refused() -> None:
     with pytest.raises(WebhookRefused):
         check_secret(None, (OLD,))
     check_secret("old-secret", (OLD, NEW))
+    empty = SecretStr("")
+    with pytest.raises(WebhookRefused):
+        check_secret("", (empty, OLD))
+    with pytest.raises(WebhookRefused):
+        check_signature(b"{}", signature(b"{}", empty, "sha256"), (empty,))
 
 
 def test_odd_values_are_read_or_left_out() -> None:
