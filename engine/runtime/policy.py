@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.runtime.context_builder import Said
+from engine.runtime.links import hosts, strange
 
 Stage = Literal["before", "after"]
 
@@ -57,11 +57,6 @@ PERSON = (
     *("colleague", "algu", "tarbe", "conse", "quelqu", "člověk", "atendente", "bot", "ai", "aı"),
 )
 """Pieces of words, casefolded, one of which every match of `HUMAN_ASKED` holds: found at a tenth of its cost."""
-LINK = re.compile(
-    r"(?:https?://|www\.)[^\s<>()\"']+"
-    r"|(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}/[^\s<>()\"']*",  # chat programs link these without a scheme, too
-    re.IGNORECASE,
-)
 LOOP_WINDOW = timedelta(hours=1)
 SAME_TEXT_LIMIT = 3
 LEAKED_LETTERS = 64
@@ -315,24 +310,10 @@ def _blocked_phrase(text: str, policy: AgentPolicy) -> Block | None:
 
 
 def _links(text: str, policy: AgentPolicy, prompt: str) -> Block | None:
-    links = LINK.findall(text)
-    if not links:
+    if not hosts(text):
         return None
-    allowed = {host.casefold() for host in policy.allowed_link_hosts or []}
-    allowed |= {_host(link) for link in LINK.findall(prompt)}
-    for link in links:
-        host = _host(link)
-        if not any(host == good or host.endswith("." + good) for good in allowed if good):
-            return Block("policy.link", f"the reply links to {host}, which is not allowed")
-    return None
-
-
-def _host(link: str) -> str:
-    try:
-        host = urlsplit(link if "://" in link else f"//{link}").hostname or ""
-    except ValueError:
-        return "an unreadable address"
-    return host.casefold().rstrip(".").removeprefix("www.")
+    found = strange(text, [*(policy.allowed_link_hosts or []), *hosts(prompt)])
+    return Block("policy.link", f"the reply links to {found}, which is not allowed") if found else None
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
