@@ -13,7 +13,8 @@ understood: `{"provider": …, "model": …}` for all tasks, and `{"conversation
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -22,11 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from engine.llm.pricing import PriceOverride
 from engine.model import SwitchboardError
 
-#: Body fields the router itself decides, or that must not be sent: no tools, no streams.
-RESERVED_PARAMS = frozenset(
+#: Body fields the router itself decides, or that must not be sent: no streams.
+RESERVED_PARAMS = frozenset({"model", "messages", "max_tokens", "temperature", "n", "stream"})
+#: How far ends let a model act or search, at whatever depth of the body: the model has no tools.
+TOOL_PARAMS = frozenset(
     {
-        *("model", "messages", "max_tokens", "temperature", "n", "stream"),
-        *("tools", "tool_choice", "functions", "function_call", "web_search_options", "plugins"),
+        *("tools", "tool_choice", "tool_config", "functions", "function_call", "function_declarations"),
+        *("plugins", "mcp_servers", "extensions", "code_interpreter", "code_execution"),
+        *("web_search", "web_search_options", "search_parameters", "enable_search", "search_options"),
+        *("google_search", "google_search_retrieval", "url_context"),
     }
 )
 #: What Z.ai does not take.
@@ -36,6 +41,18 @@ REMEDY = (
     'Write it like {"default": [{"provider": "uniapi", "model": "gemini-3-flash-preview"}]}; '
     "until then the last good routing stays in force."
 )
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Every name in a JSON value, in lower case and with one spelling of `googleSearch` and `google-search`."""
+    left = [value]
+    while left:
+        here = left.pop()
+        if isinstance(here, dict):
+            yield from (re.sub(r"(?<=[a-z])(?=[A-Z])|-", "_", str(name)).lower() for name in here)
+            left += here.values()
+        elif isinstance(here, list):
+            left += here
 
 
 class RoutingError(SwitchboardError):
@@ -59,7 +76,7 @@ class Route(BaseModel):
     @field_validator("params")
     @classmethod
     def _not_reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if taken := RESERVED_PARAMS & value.keys():
+        if taken := (RESERVED_PARAMS & value.keys()) | (TOOL_PARAMS & set(_names(value))):
             raise ValueError(f"may not hold {', '.join(sorted(taken))}")
         return value
 

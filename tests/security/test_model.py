@@ -49,6 +49,23 @@ def test_no_routing_gives_it_any(field: str) -> None:
         parse_routing({"default": [route]}, ["uniapi", "zai"])
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"extra_body": {"google": {"tools": [{"google_search": {}}]}}},
+        {"options": [{"googleSearch": {}}]},
+        {"Tools": []},
+        {"enable_search": True},
+    ],
+    ids=str,
+)
+def test_nor_does_one_that_hides_them(params: dict[str, Any]) -> None:
+    with pytest.raises(RoutingError, match="may not hold"):
+        parse_routing(
+            {"default": [{"provider": "uniapi", "model": "m", "params": params}]}, ["uniapi", "zai"]
+        )
+
+
 def _recites(messages: list[dict[str, Any]]) -> str:
     return str(messages[0]["content"])
 
