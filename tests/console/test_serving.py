@@ -129,6 +129,18 @@ def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
 # Who
 
 
+async def answered(served: Served, header: bytes) -> bytes:
+    """The first line of the answer to a request with a header as no client would send it."""
+    host, port = served.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n".encode() + header + b"\r\n\r\n"
+    )
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
 async def test_only_who_has_the_secret_is_let_in(served: Served) -> None:
     cookie = {f"switchboard-{served.base.rsplit(':', 1)[1]}": served.secret}
     paths = ("/", "/ws", "/static/js/textual.js", "/?token=wrong", "/?token=")
@@ -139,6 +151,7 @@ async def test_only_who_has_the_secret_is_let_in(served: Served) -> None:
         for port in (1, 65_000):
             async with stranger.get(served.base, headers={"Host": f"evil.example:{port}"}) as answer:
                 assert answer.status == 400
+    assert b" 403 " in await answered(served, b"Cookie: " + next(iter(cookie)).encode() + b"=\xff\xe9")
     async with aiohttp.ClientSession(cookies=cookie, cookie_jar=aiohttp.CookieJar(unsafe=True)) as friend:
         url = served.base
         async with friend.get(url, cookies=cookie) as answer:
