@@ -18,7 +18,7 @@ from tests.fuzz.child import GUIDED
 from tests.fuzz.targets import targets
 from tests.fuzz.targets.target import Target
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 """Longer than it was given, and a target that does not come back is ended."""
 _COVERED = re.compile(r"cov: (\d+) ft: (\d+)")
 _TRIED = re.compile(r"number_of_executed_units: (\d+)")

@@ -37,21 +37,15 @@ class FarEnd:
     def says(self, data: bytes) -> int:
         """The first byte chooses a status, the second headers, the rest is the body. Returns the status."""
         status = STATUSES[data[0] % len(STATUSES)] if data else 200
-        headers = HEADERS[data[1] % len(HEADERS)] if len(data) > 1 else {}
-        if (told := words_after_time(data)) is not None:
-            headers = {"retry-after": told}
+        chosen = HEADERS[data[1] % len(HEADERS)] if len(data) > 1 else {}
+        headers = [(name.encode(), value.encode()) for name, value in chosen.items()]
+        if data[1:2] == b"\xff":  # any text as a time, up to the body's first line end
+            headers = [(b"retry-after", data[2:].partition(b"\n")[0])]
         self.answer = lambda: httpx.Response(status, headers=headers, stream=httpx.ByteStream(data[2:]))
         return status
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
-
-
-def words_after_time(data: bytes) -> str | None:
-    """A `Retry-After` of any text: with 255 as the second byte, the body up to its first line end."""
-    if data[1:2] != b"\xff":
-        return None
-    return data[2:].partition(b"\n")[0].decode("latin-1").replace("\r", "")
 
 
 class Asked:
