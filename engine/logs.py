@@ -28,7 +28,7 @@ from urllib.parse import quote, unquote, urlsplit
 import structlog
 
 from engine.settings import Settings
-from engine.text import clean_json, one_line, sanitise
+from engine.text import CUT, MAX_DEPTH, clean_for_storage, clean_json, one_line, sanitise
 
 MASK = "***"
 SHORTEST_SECRET = 6
@@ -64,6 +64,18 @@ class SecretMask:
     def raw(self, body: bytes) -> bytes:
         """The same for what a far end sent: one that quotes our key does not get it into any message or row."""
         return self._raw_pattern.sub(MASK.encode(), body) if self._raw_pattern else body
+
+    def within(self, value: Any, depth: int = MAX_DEPTH) -> Any:
+        """The same for what such a body parses to, where escapes are resolved; what is nested deeper is cut."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self(clean_for_storage(value))
+        if isinstance(value, dict | list) and depth < 1:
+            return CUT
+        if isinstance(value, dict):
+            return {self.within(name): self.within(item, depth - 1) for name, item in value.items()}
+        return [self.within(item, depth - 1) for item in value] if isinstance(value, list) else value
 
 
 def _spellings(secret: str) -> Iterable[str]:

@@ -114,7 +114,7 @@ async def exchange(
         async with asyncio.timeout(timeout):
             response = await client.send(request, stream=True)
             try:
-                return _answer(response, mask.raw(await _read(response)))
+                return _answer(response, await _read(response), mask)
             finally:
                 await response.aclose()
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
@@ -130,15 +130,15 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _answer(response: httpx.Response, raw: bytes) -> Answer:
+def _answer(response: httpx.Response, raw: bytes, mask: SecretMask) -> Answer:
     try:
-        body = json.loads(raw)
+        body = mask.within(json.loads(raw))
     except (ValueError, RecursionError):
         body = None
     return Answer(
         status=response.status_code,
         body=body,
-        text=one_line(clean_for_storage(raw[:400].decode("utf-8", "replace")), 200),
+        text=one_line(mask(clean_for_storage(raw[:4000].decode("utf-8", "replace"))), 200),
         retry_after=retry_after_seconds(response.headers.get("Retry-After")),
     )
 

@@ -142,11 +142,18 @@ class ChatClient:
     def _accepted(self, answer: _Answer) -> dict[str, Any]:
         if not 200 <= answer.status < 300:
             raise self._refusal(answer)
-        return read_json(answer.body)
+        masked: dict[str, Any] = self._mask.within(read_json(answer.body))
+        return masked
 
     def _refusal(self, answer: _Answer) -> ProviderFailure:
         """The failure an answer stands for."""
-        return classify(self.provider, answer.status, answer.headers, answer.body, now=datetime.now(UTC))
+        failure = classify(self.provider, answer.status, answer.headers, answer.body, now=datetime.now(UTC))
+        failure.message = self._mask(failure.message)
+        failure.code, failure.request_id = (
+            self._mask.within(failure.code),
+            self._mask.within(failure.request_id),
+        )
+        return failure
 
     async def _exchange(self, method: str, path: str, content: bytes | None, timeout: float) -> _Answer:
         request = self._http.build_request(

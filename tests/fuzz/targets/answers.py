@@ -85,6 +85,7 @@ class Asked:
 
 def seeds() -> list[bytes]:
     bodies = [json.dumps(answer).encode() for answer in ANSWERS]
+    bodies += [json.dumps(ANSWERS[0] | {"usage": {"prompt_tokens": -1, "total_tokens": 10**30}}).encode()]
     bodies += [b"<html><title>Just a moment</title>", b"\n\n{}", b'{"error": 1, "code": 1302}']
     found = [b"\x00\x00" + body for body in bodies] + [b"\x11\x01" + body for body in bodies[4:]]
     return [*found, b"\x11\xffWed, 21 Oct 2099 07:28:00 GMT\n{}", b"\x11\xff 1.5 \n{}"]
