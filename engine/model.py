@@ -18,11 +18,6 @@ DEFAULT_ACCOUNT = "default"
 PROVIDERS = ("uniapi", "zai")
 
 
-class Direction(StrEnum):
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
-
-
 class InboundStatus(StrEnum):
     """`et_messages.delivery_status` of an inbound row."""
 
@@ -86,13 +81,6 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     CANCELLED = "cancelled"
-
-
-class Owner(StrEnum):
-    """Who answers a thread."""
-
-    AI = "ai"
-    HUMAN = "human"
 
 
 class TurnKind(StrEnum):

@@ -19,6 +19,7 @@ import psycopg
 
 from engine.database.connection import Connection, Lane, Pool
 from engine.database.directory import Directory
+from engine.in_flight import InFlight
 from engine.inbound import claims
 from engine.inbound.claims import BURST_LIMIT, Claim, Completed, Completion
 from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
@@ -71,9 +72,7 @@ class InboundWorker:
         self._on_queued = on_queued
         self._outbox = outbox
         self._wake = asyncio.Event()
-        self._turns: dict[asyncio.Task[None], Claim] = {}
-        self._claiming = asyncio.Lock()
-        """Held from a claim until its turns have begun: whoever stops waits for it, or they would be left behind."""
+        self._turns: InFlight[Claim] = InFlight()
         self._stopping = False
         self._snapshot = WorkerSnapshot(in_flight_max=settings.turns_in_flight)
         self.lane: Lane[Completion, Completed] = Lane("complete", pool, self._complete_batch)
@@ -108,7 +107,7 @@ class InboundWorker:
             room = min(self._settings.claim_batch, self._settings.turns_in_flight - len(self._turns))
             if room <= 0:
                 return self._settings.poll_seconds  # a turn that ends wakes us
-            async with self._claiming, self._pool.connection() as connection:
+            async with self._turns.claiming, self._pool.connection() as connection:
                 if self._stopping:
                     break
                 claimed = await self._claim(connection, threads=room)
@@ -122,7 +121,7 @@ class InboundWorker:
     async def _isolate(self) -> float:
         """One thread's rows make every claim fail: find it by claiming singly, and put it off for a while."""
         for _ in range(self._settings.claim_batch):
-            async with self._claiming, self._pool.connection() as connection:
+            async with self._turns.claiming, self._pool.connection() as connection:
                 if self._stopping:
                     break
                 try:
@@ -157,17 +156,14 @@ class InboundWorker:
             self._begin(claim, place // BEGUN_AT_ONCE)
 
     def _begin(self, claim: Claim, rounds: int) -> None:
-        task = asyncio.create_task(self._turn(claim, rounds))
-        self._turns[task] = claim
-        task.add_done_callback(self._ended)
+        self._turns.begin(claim, self._turn(claim, rounds), self._ended)
         self._snapshot.claimed += len(claim.messages)
         self._snapshot.last_claim_at = claim.claimed_at
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._turns[task]
+    def _ended(self, _: Claim, error: BaseException | None) -> None:
         if len(self._turns) == self._settings.turns_in_flight - 1:
             self._wake.set()
-        if not task.cancelled() and (error := task.exception()):
+        if error is not None:
             self._trouble(f"turn: {error!r}")
 
     async def _turn(self, claim: Claim, rounds: int) -> None:
@@ -307,7 +303,7 @@ class InboundWorker:
 
     async def heartbeat(self) -> None:
         """Renew the leases of running turns."""
-        held = list(self._turns.values())
+        held = self._turns.items
         if not held:
             return
         # A turn whose claim was lost goes on: its text may still serve as a draft. The fence keeps it from more.
@@ -342,21 +338,9 @@ class InboundWorker:
         self._stopping = True
         self._snapshot.state = "stopping"
         self._wake.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                async with self._claiming:
-                    pass
-                while self._turns:
-                    await asyncio.wait(list(self._turns))
-        left = dict(self._turns)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.gather(*left, return_exceptions=True)
+        if left := await self._turns.wind_down(seconds):
             async with self._pool.connection() as connection:
-                released = await claims.release_turns(
-                    connection, engine=self._engine, claims=list(left.values())
-                )
+                released = await claims.release_turns(connection, engine=self._engine, claims=left)
             log.info("turns.released", turns=released)
 
 

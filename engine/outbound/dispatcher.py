@@ -22,6 +22,7 @@ from engine.channels.registry import ChannelRegistry, ChannelUnknown
 from engine.channels.wire import leave_by
 from engine.database.connection import Connection, Lane, Pool
 from engine.database.directory import Directory
+from engine.in_flight import InFlight
 from engine.logs import get_logger
 from engine.model import Blocker, DispatcherSnapshot, OutboundStatus, Outcome
 from engine.outbound import queue
@@ -64,9 +65,7 @@ class OutboundDispatcher:
         self._directory = directory
         self._pacer = Pacer()
         self._wake = asyncio.Event()
-        self._sends: dict[asyncio.Task[None], Send] = {}
-        self._claiming = asyncio.Lock()
-        """Held from a claim until its sends have begun: whoever stops waits for it, or they would be left behind."""
+        self._sends: InFlight[Send] = InFlight()
         self._holds = Holds()
         self._judge = Judge(self._holds, settings, resumed=self.wake, rng=rng)
         self._stopping = False
@@ -150,7 +149,7 @@ class OutboundDispatcher:
             room = self.room()
             if room <= 0:
                 return poll  # a send that ends wakes us
-            async with self._claiming, self._pool.connection() as connection:
+            async with self._sends.claiming, self._pool.connection() as connection:
                 if self._stopping:
                     break
                 begun = asyncio.get_running_loop().time()  # the lease counts from then at the earliest
@@ -171,15 +170,12 @@ class OutboundDispatcher:
         return 0.0
 
     def _begin(self, send: Send, claimed: float) -> None:
-        task = asyncio.create_task(self._send(send, claimed))
-        self._sends[task] = send
-        task.add_done_callback(self._ended)
+        self._sends.begin(send, self._send(send, claimed), self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        send = self._sends.pop(task)
+    def _ended(self, send: Send, error: BaseException | None) -> None:
         self._holds.over(send.route, send.queue_id)
         self._wake.set()  # the thread's next send may go now
-        if not task.cancelled() and (error := task.exception()):
+        if error is not None:
             self._trouble(f"send: {error!r}")
 
     async def _send(self, send: Send, claimed: float) -> None:
@@ -309,16 +305,6 @@ class OutboundDispatcher:
         self._stopping = True
         self._snapshot.state = "stopping"
         self._wake.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                async with self._claiming:
-                    pass
-                while self._sends:
-                    await asyncio.wait(list(self._sends))
-        left = dict(self._sends)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.gather(*left, return_exceptions=True)
+        if left := await self._sends.wind_down(seconds):
             async with self._pool.connection() as connection:
-                await queue.release_sends(connection, engine=self._engine, sends=list(left.values()))
+                await queue.release_sends(connection, engine=self._engine, sends=left)

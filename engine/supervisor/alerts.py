@@ -32,7 +32,8 @@ HELD_SECONDS = 60.0
 MOST_TRIES = 8
 RETRY_SECONDS = 5.0
 FEWEST_TURNS = 10
-BATCH = 20
+BATCH = 5
+"""Told one after the other, each for up to 10 s: all before another engine takes them for forgotten."""
 TRUSTED_SECONDS = 86_400.0
 """A balance that is older says nothing about now."""
 

@@ -249,6 +249,7 @@ class Engine:
         self._spawn(self._warm)
         self._spawn(self._router.probe)
         self._spawn(self._balances.look)
+        self._spawn(self._retain)  # an engine that runs for less than an hour a day lets go of things, too
         self._spawn(self._watch.probe)
         self._spawn(self._watch.watch_receipts)
 

@@ -16,8 +16,8 @@ import pytest
 from engine.database.connection import Connection, Pool, open_pool
 from engine.observe.incidents import incidents
 from engine.settings import Settings, SettingsError, load_settings
-from engine.supervisor.alert_targets import Alert, signature, tell
-from engine.supervisor.alerts import MOST_TRIES, AlertWatch
+from engine.supervisor.alert_targets import TELL_SECONDS, Alert, signature, tell
+from engine.supervisor.alerts import BATCH, HELD_SECONDS, MOST_TRIES, AlertWatch
 from tests.support.addresses import url
 from tests.test_cli import Shell
 
@@ -275,3 +275,7 @@ async def test_a_balance_of_long_ago_is_no_alert(pool: Pool, db: Connection) -> 
     )
     await watch(pool, settings()).watch()
     assert await incidents(pool) == []
+
+
+def test_a_batch_is_told_before_another_engine_takes_it_for_forgotten() -> None:
+    assert BATCH * TELL_SECONDS < HELD_SECONDS

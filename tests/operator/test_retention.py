@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.operator.audit import BadInput, ReadOnly
@@ -10,6 +12,7 @@ from engine.operator.configuration import change_setting
 from engine.operator.retention import BATCH, KINDS, preview, retain
 from engine.settings import load_settings
 from tests.operator.world import ANNA, GUEST, World
+from tests.support.trip import trip
 
 OLD, NEW = "40 days", "20 days"
 
@@ -152,3 +155,12 @@ async def test_a_run_that_is_stopped_leaves_the_rest_for_the_next(w: World) -> N
 
     await retain(w.pool, ANNA, load_settings(), stop)
     assert (await w.one("SELECT count(context_prompt) AS n FROM et_turns"))["n"] == 1
+
+
+def test_an_engine_lets_go_when_it_starts(dsn: str, tmp_path: Path) -> None:
+    with trip(dsn, tmp_path) as world:
+        world.connection.execute(
+            "INSERT INTO et_intake_quarantine (at, channel, why) VALUES (now() - interval '40 days', 'waha', 'x')"
+        )
+        world.start()
+        world.until(lambda: world.query("SELECT FROM et_intake_quarantine") == [])
