@@ -268,6 +268,21 @@ class Lane(Generic[Item, Answer]):
         self._wake.set()
 
 
+async def notices(connection: Connection) -> list[psycopg.Notify]:
+    """Wait for notifications; returns all that came together.
+
+    It sleeps until the socket has something to read: psycopg's own wait wakes ten times a second.
+    """
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(connection.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(connection.fileno())
+    return [notice async for notice in connection.notifies(timeout=0)]
+
+
 class Listener:
     """LISTEN on a connection of its own; reconnects by itself. Callbacks get the payload.
 
@@ -289,8 +304,9 @@ class Listener:
                         await connection.execute(f"LISTEN {channel}".encode())
                     self.listening = True
                     self._on_gap()
-                    async for notice in connection.notifies():
-                        self._callbacks[notice.channel](notice.payload)
+                    while True:
+                        for notice in await notices(connection):
+                            self._callbacks[notice.channel](notice.payload)
             except (DatabaseError, psycopg.Error, OSError) as error:
                 if self.listening:
                     log.warning("listen.lost", error=str(error))

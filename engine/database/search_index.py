@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from engine.database.connection import Connection, conninfo
+from engine.database.connection import Connection, Pool, conninfo, fetch
 from engine.logs import get_logger
 
 log = get_logger(__name__)
@@ -32,8 +32,11 @@ LOCK = 0x73776973
 UNSETTLED = ("received", "inbound_processing", "queued", "processing", "retry_scheduled")
 """Statuses of messages under way: those are few, and are not indexed, so that an insert and each step pay nothing."""
 SETTLED = f"delivery_status NOT IN {UNSETTLED}"
-#: New entries are kept aside and merged by the megabyte, so that an insert pays little.
-_OPTIONS = "WITH (fastupdate = on, gin_pending_list_limit = 1024)"
+PENDING_KB = 65_536
+"""New entries are kept in a list, which every search reads through; at this size whoever writes must merge it."""
+_OPTIONS = f"WITH (fastupdate = on, gin_pending_list_limit = {PENDING_KB})"
+MERGE_AT_MOST = 4_000
+"""Messages whose entries an engine leaves in the list while it is busy: some 14 MB."""
 _CREATE = {
     WORDS: f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {WORDS} ON et_messages"
     f" USING gin (to_tsvector('simple', {SPLIT})) {_OPTIONS} WHERE {SETTLED}",
@@ -46,6 +49,8 @@ STATE = f"""
 SELECT coalesce(bool_or(i.indisvalid) FILTER (WHERE c.relname = '{WORDS}'), false) AS words,
        coalesce(bool_or(i.indisvalid) FILTER (WHERE c.relname = '{PIECES}'), false) AS pieces,
        coalesce(array_agg(c.relname::text) FILTER (WHERE NOT i.indisvalid), '{{}}') AS half_built,
+       coalesce(array_agg(c.relname::text) FILTER (WHERE NOT coalesce(
+           'gin_pending_list_limit={PENDING_KB}' = ANY (c.reloptions), false)), '{{}}') AS otherwise,
        EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS trigram,
        EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')
            AND has_database_privilege(current_database(), 'CREATE') AS installable,
@@ -69,6 +74,8 @@ class IndexState:
     words: bool
     pieces: bool
     half_built: list[str]
+    otherwise: list[str]
+    """Made with other options than ours."""
     trigram: bool
     """The extension is installed."""
     installable: bool
@@ -86,6 +93,8 @@ class IndexState:
             statements.append(_CREATE[WORDS])
         if not self.pieces and (self.trigram or self.installable):
             statements += [*([] if self.trigram else [_EXTENSION]), _CREATE[PIECES]]
+        kept = [name for name in self.otherwise if name not in self.half_built]
+        statements += [f"ALTER INDEX {name} SET (gin_pending_list_limit = {PENDING_KB})" for name in kept]
         return statements
 
 
@@ -157,6 +166,30 @@ async def make(dsn: str) -> None:
                 "ANALYZE et_messages"
             )  # the planner knows nothing of an expression before
             log.info("search.index_ready")
+
+
+class Merging:
+    """Has the indexes take in their lists of new entries when an engine has nothing better to do.
+
+    It is the dearest part of keeping them, and no message needs to wait for it.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._merged = 0
+        self._allowed = True
+
+    async def look(self, settled: int, *, busy: bool) -> None:
+        """`settled`: messages that this engine has ended so far; `busy`: others are on their way."""
+        waiting = settled - self._merged
+        if not self._allowed or not waiting or (busy and waiting < MERGE_AT_MOST):
+            return
+        try:
+            async with self._pool.connection() as connection:
+                await fetch(connection, "merge_search", LOCK, [WORDS, PIECES])
+        except psycopg.errors.InsufficientPrivilege:
+            self._allowed = False  # whose indexes they are, has autovacuum do it
+        self._merged = settled
 
 
 async def progress(connection: Connection) -> str | None:

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from engine.database.connection import DatabaseError, Pool, connect, fetch, open_pool
+from engine.database.connection import DatabaseError, Pool, connect, fetch, notices, open_pool
 from engine.database.handle import Database
 from engine.text import one_line
 
@@ -159,9 +159,7 @@ class Feed:
                     self.listening = True
                     self.wake()
                     while True:
-                        await _readable(connection.fileno())
-                        async for _ in connection.notifies(timeout=0):  # all that came together
-                            pass
+                        await notices(connection)
                         self.wake()
                         await asyncio.sleep(CALM_SECONDS)
             except (DatabaseError, psycopg.Error, OSError):
@@ -170,14 +168,3 @@ class Feed:
             finally:
                 self.listening = False
             await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def _readable(fd: int) -> None:
-    """Sleep until there is something to read: psycopg's own wait would wake ten times a second."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(fd, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(fd)

@@ -57,6 +57,7 @@ ALERT_SECONDS = 10.0
 TELL_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 DIRECTORY_SECONDS = 30.0
+MERGE_SECONDS = 10.0
 SWEEP_SECONDS = 30.0
 RECEIPTS_SECONDS = 5.0
 RELEASE_SECONDS = 5.0
@@ -122,6 +123,7 @@ class Engine:
         )
         self._alerts = AlertWatch(self._pool, settings)
         self._balances = BalanceWatch(self._pool, self._router)
+        self._merging = search_index.Merging(self._pool)
         self._worker = self._inbound_worker()
         self._pollers = [
             Poller(channel, self._pool, database.dsn, blocked=lambda: bool(self._schema_blockers))
@@ -234,6 +236,7 @@ class Engine:
             (self._alerts.watch, ALERT_SECONDS),
             (self._alerts.deliver, TELL_SECONDS),
             (self._balances.look, LOOK_SECONDS),
+            (self._merge_search, MERGE_SECONDS),
             (self._retain, RETENTION_SECONDS),
         ):
             scheduler.add_job(
@@ -252,6 +255,11 @@ class Engine:
         self._spawn(self._retain)  # an engine that runs for less than an hour a day lets go of things, too
         self._spawn(self._watch.probe)
         self._spawn(self._watch.watch_receipts)
+
+    async def _merge_search(self) -> None:
+        worker, dispatcher = self._worker.snapshot, self._dispatcher.snapshot
+        settled = worker.replied + worker.takeovers + worker.errors
+        await self._merging.look(settled, busy=worker.in_flight + dispatcher.in_flight > 0)
 
     async def _warm(self) -> None:
         await self._router.warm()

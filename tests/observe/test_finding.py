@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from engine.database import search_index
-from engine.database.connection import Pool, open_pool
+from engine.database.connection import Pool, fetch, open_pool
 from engine.database.migrations import migrate, plan
 from engine.model import InboundStatus
 from engine.observe import views
@@ -62,6 +63,13 @@ async def pool(said: tuple[str, dict[str, int]]) -> AsyncIterator[Pool]:
 @pytest.fixture
 def ids(said: tuple[str, dict[str, int]]) -> dict[str, int]:
     return said[1]
+
+
+async def pending(pool: Pool) -> int:
+    """Pages of new entries that were not merged yet; they are now."""
+    async with pool.connection() as connection:
+        found = await fetch(connection, "merge_search", 1, [search_index.WORDS, search_index.PIECES])
+    return int(found[0]["pages"] or 0)
 
 
 def numbers(found: Found) -> set[int]:
@@ -184,6 +192,7 @@ async def test_rare_words_are_looked_up_and_common_ones_are_not(
             [said[1]["thread"]],
         )
         connection.execute("ANALYZE et_messages")
+    await pending(pool)  # for so many entries in their lists the planner would rather read the whole table
     assert numbers(await find(pool, "haystack")) == {said[1]["long"]}
     assert numbers(await find(pool, "underway")) == {waiting}, "not indexed yet, and found all the same"
     page = await views.page_before(pool, MessageSearch(text="filling"))
@@ -239,6 +248,58 @@ async def test_an_engine_makes_them_and_mends_one_that_was_left_half_built(
     assert found.half_built == []
     assert found.missing() == []
     assert numbers(await find(pool, "refund order")) == {ids["refund"]}
+
+
+async def test_an_index_made_with_other_options_gets_ours(
+    said: tuple[str, dict[str, int]], pool: Pool
+) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("ALTER INDEX et_messages_words SET (gin_pending_list_limit = 1024)")
+        assert (await search_index.state(connection)).otherwise == ["et_messages_words"]
+        await search_index.make(said[0])
+        assert (await search_index.state(connection)).otherwise == []
+
+
+async def test_new_entries_are_merged_in_a_quiet_moment_or_when_they_are_many(
+    said: tuple[str, dict[str, int]], pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "MERGE_AT_MOST", 10)
+    merging = search_index.Merging(pool)
+
+    def settle(words: str) -> None:
+        with connect(said[0]) as connection:
+            Planter(connection).inbound(
+                InboundStatus.AI_REPLIED, text_content=words, thread_id=said[1]["thread"]
+            )
+
+    await pending(pool)
+    settle("piled up")
+    await merging.look(1, busy=True)
+    assert numbers(await find(pool, "piled")), "found before it is merged"
+    assert await pending(pool) > 0, "a busy engine leaves a few alone"
+    settle("a quiet moment")
+    await merging.look(1, busy=False)
+    assert await pending(pool) == 0
+    assert numbers(await find(pool, "quiet")), "found after it was merged"
+    settle("nothing of ours")
+    await merging.look(1, busy=False)
+    assert await pending(pool) > 0, "an engine that has ended nothing since looks after nothing"
+    settle("many")
+    await merging.look(11, busy=True)
+    assert await pending(pool) == 0
+
+
+async def test_whose_indexes_they_are_not_leaves_them_to_autovacuum(
+    said: tuple[str, dict[str, int]], pool: Pool
+) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(
+            "DO $$ BEGIN CREATE ROLE et_guest; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+    async with open_pool(make_conninfo(said[0], options="-c role=et_guest"), size=1) as guest:
+        merging = search_index.Merging(guest)
+        for settled in (1, 2):
+            await merging.look(settled, busy=False)
 
 
 def test_excerpts_begin_before_the_hit() -> None:
