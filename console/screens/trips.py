@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -153,6 +155,16 @@ class TripsPane(Lines):
         self.show(lines)
 
 
+def _marks(looks: Sequence[Look]) -> Content:
+    """A glyph for each step; those alike are one piece, which costs a slow link one change of style."""
+    return Content.assemble(
+        *(
+            ("".join(step.glyph for step in alike), style)
+            for style, alike in groupby(looks, attrgetter("style"))
+        )
+    )
+
+
 def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:
     who = 22 if width >= 110 else 14
     now = state(trip)
@@ -164,7 +176,7 @@ def _line(trip: TripRow, clock: Clock, width: int, *, newest: bool) -> Line:
             " ",
             fit(cell(trip.who, limit=40), who),
             " ",
-            Content("").join(Content.styled(step.glyph, step.style) for step in steps(trip)),
+            _marks(steps(trip)),
             " ",
             fit(Content.styled(f"{now.glyph} {now.word}", now.style), STATE),
             fit(Content.styled(took(trip, clock), MUTED), TOOK, right=True),
