@@ -36,7 +36,7 @@ from tests.bench.bench import Bench
 from tests.bench.messages import plant_backlog
 from tests.bench.past import REPLY
 from tests.bench.table import Figure
-from tests.faults.mutations import Edit
+from tests.faults.mutations import Edit, edit_statements
 
 MESSAGES = 2000
 BATCH = 100
@@ -175,15 +175,7 @@ def _measure(bench: Bench, variant: Without) -> Spent:
 @contextmanager
 def _edited(edits: tuple[Edit, ...]) -> Iterator[None]:
     original = database.statement
-
-    def edited(name: str) -> bytes:
-        sql = original(name)
-        for edit in edits:
-            if edit.statement == name:
-                sql = edit.apply(sql)
-        return sql
-
-    database.statement = edited  # type: ignore[assignment]
+    edit_statements(edits)
     try:
         yield
     finally:
