@@ -398,6 +398,15 @@ ACTIONS: tuple[Action, ...] = (
            palette=False),
     Action("pane.up", "up", "Up", "The line before.", "pane", "cursor(-1)", footer=False, palette=False),
     Action("pane.open", "enter", "Open", "Go where the line leads.", "pane", "open", footer=False, palette=False),
+    # Texts that scroll
+    Action("page.down", "j,down", "Down", "One line down.", "page", "lines(1)", footer=False, palette=False),
+    Action("page.up", "k,up", "Up", "One line up.", "page", "lines(-1)", footer=False, palette=False),
+    Action("page.page_down", "ctrl+d,pagedown,space", "Page down", "One page down.", "page", "pages(1)", footer=False,
+           palette=False),
+    Action("page.page_up", "ctrl+u,pageup", "Page up", "One page up.", "page", "pages(-1)", footer=False,
+           palette=False),
+    Action("page.first", "g,home", "Top", "To the first line.", "page", "first", footer=False, palette=False),
+    Action("page.last", "G,end", "Bottom", "To the last line.", "page", "last", footer=False, palette=False),
     # Lists
     Action("list.down", "j,down", "Down", "One row down.", "list", "cursor(1)", footer=False, palette=False),
     Action("list.up", "k,up", "Up", "One row up.", "list", "cursor(-1)", footer=False, palette=False),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 
 from console.actions import bindings
@@ -17,6 +17,7 @@ from console.screens.journal_rows import EntryList, as_csv, as_jsonl, told
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.filter_bar import FilterBar
 from console.widgets.lines import Lines
+from console.widgets.page import Page
 from console.widgets.quiet import Quiet
 from console.words import MUTED, count
 
@@ -52,7 +53,7 @@ class JournalScreen(FilteredScreen):
         yield Lines(id="elsewhere")
         with Horizontal(id="panes"):
             yield EntryList(self.switchboard.clock)
-            with VerticalScroll(id="detail"):
+            with Page(id="detail"):
                 yield Quiet(id="told")
 
     @property

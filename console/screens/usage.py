@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 
 from console.actions import BY_ID, bindings
@@ -17,6 +16,7 @@ from console.screens import usage_panes as panes
 from console.screens import usage_plots as plots
 from console.screens.area import AreaScreen
 from console.widgets.lines import Line, Lines
+from console.widgets.page import Page
 from console.words import MUTED
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class UsageScreen(AreaScreen):
 
     def compose_area(self) -> ComposeResult:
         yield Lines(id="summary")
-        with VerticalScroll(id="page"):
+        with Page(id="page"):
             yield Lines(id="left")
             yield Lines(id="right")
 
@@ -89,17 +89,13 @@ class UsageScreen(AreaScreen):
         right.show([GAP, *state] if narrow else [*plotted, *state])
 
     def _state(self, view: Spending, width: int) -> list[Line]:
-        """Budgets, what has no price, and how the providers do."""
+        """Budgets, what has no price, and how the providers do; these first where they are looked at."""
         from engine.observe.spending import TURNS
 
         unpriced = panes.unpriced(view.unpriced, self.key_of(BY_ID["go.settings"]))
-        return [
-            *panes.budgets(view.outlooks, width),
-            GAP,
-            *unpriced,
-            *([GAP] if unpriced else []),
-            *panes.providers(view.calls, view.accounts, TURNS),
-        ]
+        money = [*panes.budgets(view.outlooks, width), *([GAP, *unpriced] if unpriced else [])]
+        providers = panes.providers(view.calls, view.accounts, TURNS, width)
+        return [*providers, GAP, *money] if view.by == "provider" else [*money, GAP, *providers]
 
     def _plots(self, view: Spending, width: int) -> list[Line]:
         if self.switchboard.low_bandwidth or width < LEAST_WIDTH:

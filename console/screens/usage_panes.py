@@ -42,7 +42,7 @@ def summary(view: Spending, period: int, measure: str, by: str, width: int) -> l
             MUTED,
         ),
         (f" · ! {count(total.unpriced)} unpriced", WARN) if total.unpriced else "",
-        (" · times are UTC", MUTED),
+        (" · times are UTC" if width >= 100 else " · UTC", MUTED),
     )
     views = VIEWS if width >= 110 else (by,)
     second = Content.assemble(
@@ -175,7 +175,7 @@ def unpriced(models: Sequence[Used], settings_key: str) -> list[Line]:
     return lines + [Line(Content.styled(line, MUTED)) for line in remedy]
 
 
-def providers(calls: Sequence[Calls], accounts: Sequence[Account], turns: int) -> list[Line]:
+def providers(calls: Sequence[Calls], accounts: Sequence[Account], turns: int, width: int) -> list[Line]:
     """How fast each provider answers, why it did not, and for how long its money lasts."""
     lines = [heading("Latency, failures, balance", f"calls of the newest {turns} turns")]
     found = {made.provider: made for made in calls}
@@ -183,12 +183,12 @@ def providers(calls: Sequence[Calls], accounts: Sequence[Account], turns: int) -
     if not found and not held:
         lines.append(Line(Content.styled("none called yet", MUTED)))
     for name in dict.fromkeys([*found, *held]):
-        lines += _calls(name, found.get(name))
+        lines += _calls(name, found.get(name), width)
         lines.append(_account(held.get(name)))
     return lines
 
 
-def _calls(name: str, made: Calls | None) -> list[Line]:
+def _calls(name: str, made: Calls | None, width: int) -> list[Line]:
     title = fit(cell(name, limit=40), 10)
     if made is None:
         return [Line(Content.assemble(title, ("not called", MUTED)))]
@@ -204,8 +204,22 @@ def _calls(name: str, made: Calls | None) -> list[Line]:
     ]
     if failed := made.calls - made.answered:
         classes = sorted(made.failures.items(), key=lambda item: -item[1])
-        named = " · ".join(f"{failure} {number}" for failure, number in classes)
-        lines.append(Line(Content.assemble(("  ✗ ", BAD), f"{count(failed)} failed: ", cell(named, MUTED))))
+        told = [f"{failure} {number}" for failure, number in classes]
+        first, *more = _wrapped(told, width - len(f"  ✗ {count(failed)} failed: "))
+        lines.append(Line(Content.assemble(("  ✗ ", BAD), f"{count(failed)} failed: ", cell(first, MUTED))))
+        lines += [Line(Content.assemble("    ", cell(part, MUTED))) for part in more]
+    return lines
+
+
+def _wrapped(parts: Sequence[str], width: int) -> list[str]:
+    """Joined by dots, in as many lines as it takes."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if len(longer) > width and lines[-1]:
+            lines.append(part)
+        else:
+            lines[-1] = longer
     return lines
 
 

@@ -77,12 +77,19 @@ def by_name(title: str, used: Sequence[Used], measure: str, width: int) -> list[
                     fit(cell(part.name, limit=80), name),
                     " ",
                     (bar, BUSY),
-                    (f" {told(amount(part, measure), measure)}", MUTED),
+                    (f" {_told_of(part, measure)}", MUTED),
                 )
             )
             for part, bar in zip(most, bars, strict=True)
         ),
     ]
+
+
+def _told_of(used: Used, measure: str) -> str:
+    """What it comes to; never a sum of money for what has no price."""
+    if measure == "cost" and used.unpriced and used.unpriced == used.turns:
+        return "unpriced"
+    return told(amount(used, measure), measure)
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import var
 from textual.widget import Widget
@@ -16,6 +15,7 @@ from console.clock import Clock
 from console.sanitise import cell, foreign
 from console.widgets import detail_text
 from console.widgets.lines import Line, Lines, heading
+from console.widgets.page import Page
 from console.widgets.quiet import Quiet
 from console.widgets.trace_tree import TraceTree
 from console.widgets.waterfall import Waterfall
@@ -60,7 +60,7 @@ class DetailPane(Widget):
     DetailPane { layout: vertical; }
     DetailPane #views { height: 1; padding: 0 1; }
     DetailPane ContentSwitcher { height: 1fr; }
-    DetailPane VerticalScroll { padding: 0 1; scrollbar-size-vertical: 1; }
+    DetailPane Page { padding: 0 1; scrollbar-size-vertical: 1; }
     DetailPane Quiet, DetailPane Lines { margin-bottom: 1; }
     DetailPane #views, DetailPane #trip-title { margin-bottom: 0; }
     """
@@ -75,7 +75,7 @@ class DetailPane(Widget):
     def compose(self) -> ComposeResult:
         yield Lines(id="views")
         with ContentSwitcher(initial=self.view):
-            with VerticalScroll(id="trip"):
+            with Page(id="trip"):
                 yield Quiet(id="header")
                 yield Quiet(id="said")
                 yield Quiet(id="why")
@@ -84,11 +84,11 @@ class DetailPane(Widget):
                 yield Quiet(id="because")
                 for name in ("calls", "rules", "figures", "history"):
                     yield Lines(id=name)
-            with VerticalScroll(id="trace"):
+            with Page(id="trace"):
                 yield TraceTree(id="tree")
-            with VerticalScroll(id="json"):
+            with Page(id="json"):
                 yield Quiet(id="raw")
-            with VerticalScroll(id="prompt"):
+            with Page(id="prompt"):
                 yield Quiet(id="text")
 
     def on_mount(self) -> None:
@@ -117,7 +117,7 @@ class DetailPane(Widget):
         self._tell_views()
         self._fill()
         if before is None or before.detail.chosen != told.detail.chosen:
-            for scroll in self.query(VerticalScroll):
+            for scroll in self.query(Page):
                 scroll.scroll_home(animate=False)
 
     def _fill(self) -> None:

@@ -429,3 +429,31 @@ async def explained(db: Connection, name: str, params: list[Any]) -> list[dict[s
         )
         sql = sql.replace(f"${number}", shown)
     return await (await db.execute(f"EXPLAIN {sql}".encode())).fetchall()
+
+
+async def test_a_plot_calls_what_has_no_price_unpriced(dsn: str, db: Connection) -> None:
+    await use(db, midnight(), "mystery-1", turns=3, unpriced=3, cost_usd=0)
+    await use(db, midnight(), turns=40)
+    async with stage(dsn, (80, 24)) as seen:
+        await seen.press("5", *"vvv")
+        await seen.sees("Models  cost", "uniapi mystery-1")
+        assert all("unpriced" in line for line in seen.text.splitlines() if "uniapi mystery-1" in line)
+
+
+async def test_the_page_goes_by_the_keys_of_lists_and_providers_come_first_where_asked(
+    dsn: str, db: Connection
+) -> None:
+    await use(db, midnight(), turns=40)
+    await call(db, 1, {"latency_ms": 640})
+    async with stage(dsn, (80, 24)) as seen:
+        await seen.press("5")
+        await seen.sees("Hours  cost")
+        await seen.press("G")
+        await seen.sees("p50 640 ms")
+        assert "Hours  cost" not in seen.text
+        await seen.press("g", "j", "k")
+        await seen.sees("Hours  cost")
+        await seen.press("j")
+        await seen.until(lambda: "Hours  cost" not in seen.text)
+        await seen.press(*"vvvv")
+        await seen.sees("v provider", "p50 640 ms")
