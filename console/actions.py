@@ -86,9 +86,10 @@ def connected(host: Host) -> str | None:
     return None if host.app.connected else "There is no connection to the database yet."
 
 
-def chosen(kind: str) -> Condition:
-    """Needs a chosen `kind`: a message, a thread, …"""
-    return lambda host: None if host.subject(kind) is not None else f"No {kind} is chosen."
+def chosen(kind: str, otherwise: str = "") -> Condition:
+    """Needs a chosen `kind`: a message, a thread, … `otherwise` says what to do where there is none."""
+    told = otherwise or f"No {kind} is chosen."
+    return lambda host: None if host.subject(kind) is not None else told
 
 
 def _inbound(host: Host) -> str | None:
@@ -213,6 +214,9 @@ def _draftable(host: Host) -> str | None:
         return "The AI answers it; t takes it over, M has it only draft."
     return None if thread.waiting else "Nobody waits for an answer here."
 
+
+_UNEDITABLE = "Nothing to edit is under the cursor; choose a setting, an agent, a cap or a canned reply."
+_NO_VERSION = "Choose an agent: its versions are listed beside it."
 
 ACTIONS: tuple[Action, ...] = (
     # Everywhere
@@ -339,7 +343,7 @@ ACTIONS: tuple[Action, ...] = (
            when=chosen("blocker")),
     # Settings
     Action("settings.edit", "e", "Edit", "Change the setting, prompt, cap or canned reply under the cursor.",
-           "settings", mutates=True, when=chosen("editable")),
+           "settings", mutates=True, when=chosen("editable", _UNEDITABLE)),
     Action("settings.policy", "P", "Policy", "Change the policy of this agent.", "settings", mutates=True,
            when=chosen("agent"), footer=False),
     Action("settings.routing", "R", "Routing", "Give this agent routes of its own.", "settings", mutates=True,
@@ -347,18 +351,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("settings.json", "J", "JSON", "Edit the routing as JSON.", "settings", mutates=True,
            when=chosen("routing"), footer=False),
     Action("settings.test", "t", "Test", "Ask every route of the routing once, or send a test alert.", "settings",
-           mutates=True, when=chosen("testable")),
+           mutates=True, when=chosen("testable", "Choose the routing or the alerts: these can be tested.")),
     Action("settings.run", "r", "Run now", "Let go of what is past its time, or make a backup.", "settings",
-           mutates=True, when=chosen("runnable")),
-    Action("settings.diff", "d", "Diff", "What this version changed.", "settings", when=chosen("version")),
+           mutates=True, when=chosen("runnable", "Choose retention or the backup: these can be run.")),
+    Action("settings.diff", "d", "Diff", "What this version changed.", "settings", when=chosen("version", _NO_VERSION)),
     Action("settings.roll_back", "b", "Roll back", "Put an earlier value or version in force again.", "settings",
-           mutates=True, when=chosen("former")),
+           mutates=True, when=chosen("former", "Nothing earlier is on record here to go back to.")),
     Action("settings.what_if", "w", "What if", "Try this version over past messages; nothing is sent.", "settings",
-           mutates=True, when=chosen("version")),
+           mutates=True, when=chosen("version", _NO_VERSION)),
     Action("settings.what_ifs", "W", "Tried", "What was tried with this agent before.", "settings",
            when=chosen("agent"), footer=False),
     Action("settings.toggle", "o", "On/off", "Switch this agent or tenant on or off.", "settings", mutates=True,
-           when=chosen("switchable")),
+           when=chosen("switchable", "Choose an agent or a tenant: these can be switched.")),
     Action("settings.mode", "M", "Mode", "Have this agent reply by itself, or only draft.", "settings",
            mutates=True, when=chosen("agent"), footer=False),
     Action("settings.new", "n", "New", "Add a canned reply.", "settings", mutates=True, when=connected),
@@ -397,6 +401,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),
     Action("pane.up", "up", "Up", "The line before.", "pane", "cursor(-1)", footer=False, palette=False),
+    Action("pane.first", "g,home", "First", "The first line that leads somewhere.", "pane", "first", footer=False,
+           palette=False),
+    Action("pane.last", "G,end", "Last", "The last line that leads somewhere.", "pane", "last", footer=False,
+           palette=False),
     Action("pane.open", "enter", "Open", "Go where the line leads.", "pane", "open", footer=False, palette=False),
     # Texts that scroll
     Action("page.down", "j,down", "Down", "One line down.", "page", "lines(1)", footer=False, palette=False),

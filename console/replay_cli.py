@@ -100,6 +100,7 @@ def _what_if(tried: Asked, ids: list[int], conditions: dict[str, Any], *, yes: b
     """A dry run over several messages, or of something else than what is in force."""
     from engine.operator.replay import MessageFilter, matching
     from engine.operator.what_if import MOST
+    from engine.operator.what_if_estimate import eligible
     from engine.supervisor import Database
 
     known = MessageFilter().status
@@ -107,8 +108,8 @@ def _what_if(tried: Asked, ids: list[int], conditions: dict[str, Any], *, yes: b
         usage(f"--status {unknown[0]} is not one of: {', '.join(sorted(known))}.")
     which = MessageFilter(**conditions, limit=MOST)
 
-    async def find(pool: Pool) -> list[int]:
-        return ids or await matching(pool, which)
+    async def find(pool: Pool, agent: int) -> list[int]:
+        return await eligible(pool, agent, ids or await matching(pool, which))
 
     told = [f"message {number}" for number in ids[:20]] or [
         f"{name} {value}" for name, value in which.model_dump(include=set(conditions), mode="json").items()

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from engine.operator.what_if import WhatIf
     from engine.settings import Settings
 
-    Find = Callable[[Pool], Awaitable[list[int]]]
+    Find = Callable[[Pool, int], Awaitable[list[int]]]
+    """The messages that an agent could answer, by its id."""
 
 what_ifs = typer.Typer(rich_markup_mode=None)
 
@@ -89,7 +90,9 @@ def what_if(
     words: Annotated[
         str, typer.Option("--filter", help="Which messages, as in the console: status: channel: words …")
     ] = "status:answered",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="The newest so many that the agent could answer.")
+    ] = 100,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     show: Shown = None,
     resume: Resumed = None,
@@ -141,22 +144,25 @@ def over(dsn: str, settings: Settings, tried: Asked, find: Find, words: str, *, 
 
 
 def _searched(words: str, limit: int) -> Find:
-    """The newest messages that match a search."""
+    """The newest messages that match a search, as many as `limit`."""
     from engine.observe.search import SearchError, parse_search
     from engine.observe.views import matching_ids
+    from engine.operator.what_if_estimate import newest_eligible
 
     try:
         search = parse_search(words)
     except SearchError as error:
         usage(f"--filter: {error}")
-    return lambda pool: matching_ids(pool, search, limit)
+    return lambda pool, agent: newest_eligible(
+        pool, agent, lambda reach: matching_ids(pool, search, reach), limit
+    )
 
 
 def _start(dsn: str, tried: Asked, find: Find, words: str, *, yes: bool) -> int:
     """Find the messages, ask, and store the what-if."""
     from console.plain_what_if import estimate_line
     from engine.operator.what_if import Trial, create
-    from engine.operator.what_if_estimate import Estimate, eligible, estimate
+    from engine.operator.what_if_estimate import Estimate, estimate
 
     prompt = None if tried.prompt is None else file_text(tried.prompt, "--prompt")
     routing = _routing(tried)
@@ -164,7 +170,7 @@ def _start(dsn: str, tried: Asked, find: Find, words: str, *, yes: bool) -> int:
     async def look(pool: Pool) -> tuple[Trial, list[int], Estimate]:
         agent, version = await _agent(pool, tried)
         trial = Trial(agent, version, prompt, routing).checked()
-        ids = await eligible(pool, agent, await find(pool))
+        ids = await find(pool, agent)
         return trial, ids, await estimate(pool, ids, trial.routing)
 
     trial, ids, expected = with_pool(dsn, look)

@@ -48,6 +48,14 @@ class SettingsBase(AreaScreen):
         return next((v for v in versions if v.active), None)
 
     @property
+    def version_to_try(self) -> VersionRow | None:
+        """The version the cursor is on, else the newest one: it is tried before it goes live."""
+        versions, target = self.about_chosen.versions, self.detail.target()
+        if self.detail.has_focus and isinstance(target, tuple) and target[0] == "version":
+            return self.version_under_cursor
+        return max(versions, key=lambda one: one.version, default=None)
+
+    @property
     def former_change(self) -> Act | None:
         """The change the cursor is on, else the newest one."""
         if self.view is None:
@@ -64,6 +72,6 @@ class SettingsBase(AreaScreen):
         """A what-if, from the question which messages to its results."""
         from console.screens.what_if_start import ask_filter, start
 
-        words = await ask_filter(self)
+        words = await ask_filter(self, trial)
         if words is not None:
             await start(self, trial, words)

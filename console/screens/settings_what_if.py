@@ -12,10 +12,10 @@ class SettingsWhatIf(SettingsBase):
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_what_if(self) -> None:
-        """The version under the cursor over past messages."""
+        """The version under the cursor, else the newest one, over past messages."""
         from engine.operator.what_if import Trial
 
-        agent_id, version = self.subject("agent"), self.version_under_cursor
+        agent_id, version = self.subject("agent"), self.version_to_try
         if version is not None:
             await self._try(Trial(agent_id, version.version))
 

@@ -40,7 +40,7 @@ class WhatIfDialog(Dialog[None]):
     CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close"),
-        Binding("space", "pause", "Pause"),
+        Binding("space,p", "pause", "Pause"),
         Binding("x", "cancel", "Cancel"),
         Binding("e", "export", "Export"),
     ]

@@ -28,7 +28,7 @@ USUAL = "status:answered"
 MANY = 100
 
 
-async def ask_filter(screen: AreaScreen) -> str | None:
+async def ask_filter(screen: AreaScreen, trial: Trial) -> str | None:
     """Which messages, in the words of the Messages area; None: given up."""
     from engine.observe.search import parse_search
 
@@ -36,8 +36,9 @@ async def ask_filter(screen: AreaScreen) -> str | None:
         search = parse_search(text)
         return f"Messages that match {search.words()}" if search else "Every message"
 
+    title = f"Which messages should {trial.words} answer?"
     how = "status: channel: tenant: thread: provider: model: reason: cost> words"
-    words: str | None = await screen.app.push_screen_wait(Ask("Which messages?", how, USUAL, check))
+    words: str | None = await screen.app.push_screen_wait(Ask(title, how, USUAL, check))
     return words
 
 
@@ -82,7 +83,7 @@ async def start(screen: AreaScreen, trial: Trial, words: str) -> None:
     from engine.observe.search import parse_search
     from engine.observe.views import matching_ids
     from engine.operator.what_if import MOST, create
-    from engine.operator.what_if_estimate import eligible, estimate
+    from engine.operator.what_if_estimate import estimate, newest_eligible
 
     session = screen.switchboard.session
     assert session.feed is not None
@@ -95,11 +96,14 @@ async def start(screen: AreaScreen, trial: Trial, words: str) -> None:
         return f"The newest {int(text):,} that match {words or 'every message'}"
 
     limit = await screen.app.push_screen_wait(
-        Ask("How many, at most?", "The newest ones.", str(MANY), number)
+        Ask("How many, at most?", "The newest ones that the agent could answer.", str(MANY), number)
     )
     if limit is None:
         return
-    ids = await eligible(pool, trial.agent_id, await matching_ids(pool, parse_search(words), int(limit)))
+    search = parse_search(words)
+    ids = await newest_eligible(
+        pool, trial.agent_id, lambda reach: matching_ids(pool, search, reach), int(limit)
+    )
     if not ids:
         screen.say("No customer's message matches that this agent could answer.", title="What if", bad=True)
         return

@@ -201,6 +201,16 @@ class Lines(Widget):
         if beyond:
             self.cursor = beyond[0] if step > 0 else beyond[-1]
 
+    def action_first(self) -> None:
+        self._go(0)
+
+    def action_last(self) -> None:
+        self._go(-1)
+
+    def _go(self, stop: int) -> None:
+        if stops := self._stops():
+            self.cursor = stops[stop]
+
     def action_open(self) -> None:
         target = self.target()
         if target is not None:

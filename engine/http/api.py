@@ -26,6 +26,7 @@ from engine.http.server import HttpError as HttpError
 from engine.http.server import HttpServer as HttpServer
 from engine.http.server import serve_http as serve_http
 from engine.model import EngineSnapshot, SwitchboardError
+from engine.observe.accounts import Account, balances
 from engine.observe.explain import Explanation, NoMessage, explanation
 from engine.observe.health import SystemHealth, readiness, system_health
 from engine.observe.usage import Today, today
@@ -134,8 +135,10 @@ def build_api(
 
         mine = snapshot()
         health = await system_health(pool, local=mine)
-        usage = await _usage_of_today(pool, settings) if health.schema_compatibility else None
-        return Response(exposition(health, usage, mine), media_type=CONTENT_TYPE)
+        usage, accounts = (
+            await _money(pool, settings) if health.schema_compatibility is not None else (None, ())
+        )
+        return Response(exposition(health, usage, accounts, mine), media_type=CONTENT_TYPE)
 
     @app.get("/openapi.json", dependencies=[administrator], operation_id="openapi", responses=answers(401))
     async def openapi() -> dict[str, Any]:
@@ -145,13 +148,13 @@ def build_api(
     return app
 
 
-async def _usage_of_today(pool: Pool, settings: Settings) -> Today | None:
-    """None when the database does not say; whoever scrapes sees the blockers instead."""
+async def _money(pool: Pool, settings: Settings) -> tuple[Today | None, tuple[Account, ...]]:
+    """Today's usage and the balances; nothing when the database does not say: the blockers tell why."""
     try:
         async with asyncio.timeout(USAGE_SECONDS):
-            return await today(pool, settings.daily_budget_usd)
+            return await today(pool, settings.daily_budget_usd), await balances(pool)
     except (psycopg.Error, TimeoutError, OSError):
-        return None
+        return None, ()
 
 
 def _bearer(token: str) -> Callable[[HTTPAuthorizationCredentials | None], None]:

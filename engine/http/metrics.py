@@ -1,17 +1,19 @@
-"""`GET /metrics` for Prometheus: the figures of system health, and today's usage from the hourly rollup.
+"""`GET /metrics` for Prometheus: the figures of system health, today's usage from the hourly rollup, and balances.
 
 Each scrape costs what a look at system health does, whatever the size of history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engine.model import DispatcherSnapshot, EngineSnapshot, WorkerSnapshot
+from engine.observe.accounts import STATES as TOLD
+from engine.observe.accounts import Account
 from engine.observe.health import SystemHealth
 from engine.observe.usage import Today
 
@@ -23,20 +25,24 @@ assert {*TURNS} <= {*WorkerSnapshot.model_fields}
 assert {*SENDS} <= {*DispatcherSnapshot.model_fields}
 
 
-def exposition(health: SystemHealth, today: Today | None, engine: EngineSnapshot) -> bytes:
+def exposition(
+    health: SystemHealth, today: Today | None, accounts: Sequence[Account], engine: EngineSnapshot
+) -> bytes:
     """The text format. `today` is None when the database does not answer; its metrics are left out then.
 
     Counters are the answering engine's own, since its start; gauges are about the whole installation.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(health, today, engine))
+    registry.register(_Figures(health, today, accounts, engine))
     ProcessCollector(namespace="switchboard", registry=registry)
     return generate_latest(registry)
 
 
 class _Figures(Collector):
-    def __init__(self, health: SystemHealth, today: Today | None, engine: EngineSnapshot) -> None:
-        self._health, self._today, self._engine = health, today, engine
+    def __init__(
+        self, health: SystemHealth, today: Today | None, accounts: Sequence[Account], engine: EngineSnapshot
+    ) -> None:
+        self._health, self._today, self._accounts, self._engine = health, today, accounts, engine
 
     def collect(self) -> Iterator[Metric]:
         yield from _installation(self._health)
@@ -44,6 +50,7 @@ class _Figures(Collector):
         yield from _own(self._engine)
         if self._today is not None:
             yield from _usage(self._today)
+        yield from _balances(self._accounts)
 
 
 def _installation(health: SystemHealth) -> Iterator[Metric]:
@@ -54,6 +61,11 @@ def _installation(health: SystemHealth) -> Iterator[Metric]:
         for code in sorted(set(codes)):
             metric.add_metric([code], codes.count(code))
         yield metric
+    incidents = GaugeMetricFamily("switchboard_incidents", "Open incidents of alerts.", labels=["rule"])
+    rules = [incident.rule for incident in health.incidents]
+    for rule in sorted(set(rules)):
+        incidents.add_metric([rule], rules.count(rule))
+    yield incidents
     alive = sum(engine.alive for engine in health.engines)
     yield GaugeMetricFamily("switchboard_engines", "Engines that give signs of life.", value=alive)
     components = GaugeMetricFamily(
@@ -140,3 +152,31 @@ def _usage(today: Today) -> Iterator[Metric]:
             budgets.add_metric([str(budget.tenant_id)], budget.cap_usd)
     yield budgets
     yield spent
+
+
+def _balances(accounts: Sequence[Account]) -> Iterator[Metric]:
+    """What is left on providers' accounts, for those that tell it; nothing is asked for a scrape."""
+    labels = ["gen_ai_provider_name"]
+    states = GaugeMetricFamily(
+        "switchboard_provider_balance_state",
+        "1 for what came of asking a provider for its balance.",
+        labels=[*labels, "state"],
+    )
+    balance = GaugeMetricFamily("switchboard_provider_balance_usd", "Left on the account.", labels=labels)
+    age = GaugeMetricFamily("switchboard_provider_balance_age_seconds", "Since it was told.", labels=labels)
+    burn = GaugeMetricFamily(
+        "switchboard_provider_burn_usd_per_day", "Spend a day, of the last 7 days.", labels=labels
+    )
+    left = GaugeMetricFamily("switchboard_provider_days_left", "Days it lasts at that pace.", labels=labels)
+    for account in accounts:
+        for state in TOLD:
+            states.add_metric([account.provider, state], account.state == state)
+        for metric, value in (
+            (balance, account.balance_usd),
+            (age, account.age_seconds),
+            (burn, account.burn_usd),
+            (left, account.days_left),
+        ):
+            if value is not None:
+                metric.add_metric([account.provider], value)
+    yield from (states, balance, age, burn, left)

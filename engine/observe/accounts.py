@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
-from engine.database.connection import Connection, Row, fetch
+from engine.database.connection import Connection, Pool, Row, fetch
 
 LEAST_DAYS = 0.25
 """Balances of a shorter time say nothing about a pace."""
 
 State = Literal["told", "unlimited", "untold", "failed"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Account:
         if self.balance_usd is None or not self.burn_usd:
             return None
         return max(0.0, self.balance_usd) / self.burn_usd
+
+
+async def balances(pool: Pool) -> tuple[Account, ...]:
+    """`accounts`, as of now."""
+    async with pool.connection() as connection:
+        (row,) = await (await connection.execute("SELECT now() AS now")).fetchall()
+        return await accounts(connection, row["now"])
 
 
 async def accounts(connection: Connection, now: datetime) -> tuple[Account, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,9 @@ from engine.database.connection import Pool, Row
 from engine.model import PROVIDERS, Usage
 from engine.operator.agent_versions import KEEP, Keep
 from engine.operator.audit import rows
+
+REACH = 25_000
+"""Messages that are looked at, at most, for those of one agent."""
 
 
 class Estimate(BaseModel):
@@ -32,6 +35,22 @@ async def eligible(pool: Pool, agent_id: int, message_ids: Sequence[int]) -> lis
     async with pool.connection() as connection:
         found = await rows(connection, _ELIGIBLE, agent_id, list(message_ids))
     return [row["id"] for row in found]
+
+
+async def newest_eligible(
+    pool: Pool, agent_id: int, find: Callable[[int], Awaitable[list[int]]], limit: int
+) -> list[int]:
+    """The newest `limit` of those that are `eligible`, the oldest first. `find` gives so many of the newest ids.
+
+    Other agents' messages between them do not count: it is looked further back then, up to `REACH` messages.
+    """
+    reach = limit
+    while True:
+        ids = await find(reach)
+        found = await eligible(pool, agent_id, ids)
+        if len(found) >= limit or len(ids) < reach or reach >= REACH:
+            return found[-limit:]
+        reach = min(REACH, reach * 4)
 
 
 async def estimate(pool: Pool, message_ids: Sequence[int], routing: Any | Keep = KEEP) -> Estimate:

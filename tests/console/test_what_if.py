@@ -51,7 +51,7 @@ def answered(dsn: str, count: int = MANY) -> None:
 async def begin(seen: Stage, key: str) -> WhatIfDialog:
     """From the key to the running what-if."""
     await seen.press(key)
-    await seen.sees("Which messages?")
+    await seen.sees("Which messages should")
     await seen.press("enter")
     await seen.sees("How many, at most?")
     await seen.press("enter")
@@ -141,3 +141,14 @@ async def test_routes_are_tried_before_they_are_kept(
     assert {call.body["model"] for call in far.uniapi.calls} == {"gpt-5-mini"}
     (made,) = await rows(db, "SELECT routing FROM et_agent_versions WHERE version = 2")
     assert made["routing"]["default"][0] == {"provider": "uniapi", "model": "gpt-5-mini"}
+
+
+async def test_what_is_tried_from_an_agent_is_its_newest_version(
+    dsn: str, db: Connection, settings: Settings
+) -> None:
+    await db.execute("INSERT INTO et_agent_versions (agent_id, version, prompt) VALUES (1, 2, 'Be brief.')")
+    async with stage(dsn, settings=settings) as seen:
+        await at(seen, "agent", 1)
+        await seen.sees("v2", "● v1")
+        await seen.press("w")
+        await seen.sees("Which messages should version 2 answer?")

@@ -63,6 +63,39 @@ async def test_the_figures_are_the_databases(api: Api, db: Connection) -> None:
     assert told["switchboard_today_cost_usd", model] == 0.25
 
 
+async def test_balances_are_told_with_their_pace_where_the_provider_tells_them(
+    api: Api, db: Connection
+) -> None:
+    await db.execute(
+        """INSERT INTO et_provider_balances (provider, hour, asked_at, state, balance_usd, told_at)
+           SELECT 'uniapi', date_trunc('hour', now()) - n * interval '1 day', now(), 'told', 10 + 2 * n,
+                  now() - n * interval '1 day' - interval '30 seconds'
+             FROM generate_series(0, 3) n
+        UNION ALL SELECT 'zai', date_trunc('hour', now()), now(), 'untold', NULL, NULL"""
+    )
+    told = await scrape(api)
+    uniapi, zai = ("gen_ai_provider_name", "uniapi"), ("gen_ai_provider_name", "zai")
+    assert told["switchboard_provider_balance_usd", (uniapi,)] == 10
+    assert told["switchboard_provider_balance_age_seconds", (uniapi,)] == pytest.approx(30, abs=20)
+    assert told["switchboard_provider_burn_usd_per_day", (uniapi,)] == pytest.approx(2)
+    assert told["switchboard_provider_days_left", (uniapi,)] == pytest.approx(5)
+    assert told["switchboard_provider_balance_state", (uniapi, ("state", "told"))] == 1
+    assert told["switchboard_provider_balance_state", (zai, ("state", "untold"))] == 1
+    assert told["switchboard_provider_balance_state", (zai, ("state", "told"))] == 0
+    assert ("switchboard_provider_balance_usd", (zai,)) not in told
+
+
+async def test_open_incidents_are_counted_by_rule(api: Api, db: Connection) -> None:
+    await db.execute(
+        """INSERT INTO et_incidents (rule, subject, what, resolved_at)
+           VALUES ('spend', 'tenant:1', 'x', NULL), ('spend', 'tenant:2', 'x', NULL),
+                  ('queue', 'inbound', 'x', now())"""
+    )
+    told = await scrape(api)
+    assert told["switchboard_incidents", (("rule", "spend"),)] == 2
+    assert ("switchboard_incidents", (("rule", "queue"),)) not in told
+
+
 async def test_a_blocker_shows_and_a_broken_schema_is_still_answered(api: Api, db: Connection) -> None:
     api.snapshot.blockers = [Blocker(code="llm.down", what="x", where="y", remedy="z")]
     told = await scrape(api)

@@ -18,7 +18,7 @@ from engine.operator.audit import BadInput, NotFound, ReadOnly, Refused
 from engine.operator.configuration import set_setting
 from engine.operator.rehearsal import Rehearsed
 from engine.operator.what_if import Trial, create, list_what_ifs, read, set_state
-from engine.operator.what_if_estimate import eligible, estimate
+from engine.operator.what_if_estimate import eligible, estimate, newest_eligible
 from engine.operator.what_if_results import as_csv, report
 from engine.operator.what_if_run import carry_out, run
 from engine.settings import Settings, load_settings
@@ -261,3 +261,17 @@ async def test_what_cannot_be_used_is_not_tried(w: World, trial: Trial) -> None:
     with pytest.raises(BadInput):
         await create(w.pool, ANNA, trial, [message_id])
     assert await w.query("SELECT FROM et_what_ifs") == []
+
+
+async def test_the_newest_of_an_agent_are_found_between_many_of_others(w: World) -> None:
+    mine = await written(w, 3)
+    others = [await w.insert("not mine", f"o{n}", tenant_id=2) for n in range(9)]
+    looked: list[int] = []
+
+    async def find(limit: int) -> list[int]:
+        looked.append(limit)
+        return sorted([*mine, *others], reverse=True)[:limit]
+
+    assert await newest_eligible(w.pool, 1, find, 2) == mine[-2:]
+    assert looked == [2, 8, 32]
+    assert await newest_eligible(w.pool, 1, find, 20) == mine
