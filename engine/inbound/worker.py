@@ -20,7 +20,7 @@ import psycopg
 from engine.database.connection import Connection, Lane, Pool
 from engine.database.directory import Directory
 from engine.in_flight import InFlight
-from engine.inbound import claims
+from engine.inbound import claims, turn_line
 from engine.inbound.claims import BURST_LIMIT, Claim, Completed, Completion
 from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
 from engine.logs import get_logger
@@ -279,7 +279,7 @@ class InboundWorker:
     def _count(self, claim: Claim, result: TurnResult, done: Completed) -> None:
         snapshot = self._snapshot
         if log.isEnabledFor(DEBUG):
-            _tell(claim, result, done)
+            turn_line.tell(claim, result, done)
         match done.result:
             case TurnOutcome.REPLIED:
                 snapshot.replied += 1
@@ -342,22 +342,3 @@ class InboundWorker:
             async with self._pool.connection() as connection:
                 released = await claims.release_turns(connection, engine=self._engine, claims=left)
             log.info("turns.released", turns=released)
-
-
-def _tell(claim: Claim, result: TurnResult, done: Completed) -> None:
-    """A line for each turn, at DEBUG: the names are OpenTelemetry's attributes of generative AI."""
-    trace, usage = result.trace, result.usage
-    log.debug(
-        "turn.finished",
-        message_id=claim.head_id,
-        thread_id=claim.thread_id,
-        outcome=done.result,
-        reason=result.reason,
-        **{
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": trace.provider if trace else None,
-            "gen_ai.request.model": trace.model if trace else None,
-            "gen_ai.usage.input_tokens": usage.prompt_tokens,
-            "gen_ai.usage.output_tokens": usage.completion_tokens,
-        },
-    )
