@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from console.words import span as took
+
 if TYPE_CHECKING:
     from engine.observe.explain import Explanation
     from engine.observe.timeline import Timeline
@@ -70,7 +72,7 @@ def explanation_lines(told: Explanation) -> Iterator[str]:
     yield f"Why this route? {told.route.sentence}"
     yield f"Why so slow? {told.slow.sentence}"
     for share in told.slow.shares:
-        yield f"{share.ms:>9.0f} ms  {share.percent:>5.1f} %  {share.name}"
+        yield f"{took(share.ms):>10}  {share.percent:>5.1f} %  {share.name}"
     yield f"Why so dear? {told.dear.sentence}"
     yield from timeline_lines(told.timeline)
 
@@ -78,11 +80,11 @@ def explanation_lines(told: Explanation) -> Iterator[str]:
 def timeline_lines(timeline: Timeline) -> Iterator[str]:
     """A message's trip, a span a line."""
     for span in timeline.spans:
-        took = "goes on" if span.end_ms is None else f"{span.end_ms - span.start_ms:.0f} ms"
+        lasted = "goes on" if span.end_ms is None else took(span.end_ms - span.start_ms)
         detail = f"  {span.detail}" if span.detail else ""
-        yield f"{span.start_ms:>9.0f} ms  {'✓' if span.ok else '✗'} {span.name:<14}{took:>12}{detail}".rstrip()
+        yield f"{took(span.start_ms):>10}  {'✓' if span.ok else '✗'} {span.name:<14}{lasted:>10}{detail}".rstrip()
     word = "in all" if timeline.ended else "so far"
-    yield f"{timeline.total_ms:>9.0f} ms  {word}, since {timeline.began_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield f"{took(timeline.total_ms):>10}  {word}, since {timeline.began_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def dry_run_lines(run: DryRun) -> Iterator[str]:

@@ -106,12 +106,18 @@ def age(seconds: float | None) -> str:
 
 
 def span(ms: float | None) -> str:
-    """A duration: 14 ms, 1.24 s, 3m 20s."""
+    """A duration: 14 ms, 1.24 s, 3m 20s, 6h 28m, 3d 4h."""
     if ms is None:
         return ""
     if ms < 1000:
         return f"{ms:.0f} ms"
-    return f"{ms / 1000:.2f} s" if ms < 60_000 else f"{ms // 60_000:.0f}m {ms % 60_000 / 1000:02.0f}s"
+    if ms < 60_000:
+        return f"{ms / 1000:.2f} s"
+    minutes, seconds = divmod(round(ms / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes}m {seconds:02}s"
+    return f"{hours}h {minutes:02}m" if hours < 48 else f"{hours // 24}d {hours % 24}h"
 
 
 def usd(amount: float | None) -> str:

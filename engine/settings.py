@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from engine.channel_accounts import ChannelSettings, http_url
 from engine.model import SwitchboardError as SwitchboardError
+from engine.spelling import unknown_key
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
 Days = Annotated[float, Field(le=36_500)]
@@ -190,7 +191,9 @@ class Settings(ChannelSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, the file last."""
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        file = config_file()
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=file)
+        check_keys(toml.toml_data, str(file))
         return init_settings, env_settings, dotenv_settings, toml
 
     @field_validator(
@@ -297,6 +300,17 @@ class Settings(ChannelSettings):
         secrets = [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
         values = [secret.get_secret_value() for secret in secrets + self.channels.secrets()]
         return [value for value in values if len(value) >= 6]
+
+
+def check_keys(table: dict[str, Any], where: str) -> None:
+    """Raises SettingsError for a key at the top of a configuration file that nothing reads."""
+    known = {"console", *Settings.model_fields}
+    for field in Settings.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            known.update(str(choice) for choice in field.validation_alias.choices)
+    if found := unknown_key(table, known):
+        key, remedy = found
+        raise SettingsError(f"{where}: {key} is not a setting.", remedy)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -196,6 +196,8 @@ class MessagesScreen(MessagesActs):
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         self._open(event.row.id)
+        if self.has_class("-narrow"):  # the list is hidden now: the keys are for what is read
+            self.call_after_refresh(self._detail.enter)
 
     def _open(self, message_id: int) -> None:
         if not self.query(DetailPane):  # made when it is first wanted: the list comes sooner without it

@@ -97,9 +97,16 @@ class DetailPane(Widget):
     def watch_view(self, view: str) -> None:
         if not self.is_mounted:
             return
+        entered = any(page.has_focus for page in self.query(Page))
         self.query_one(ContentSwitcher).current = view
         self._tell_views()
         self._fill()
+        if entered:
+            self.enter()
+
+    def enter(self) -> None:
+        """Have the keys scroll what is shown."""
+        self.query_one(f"#{self.view}", Page).focus()
 
     def _tell_views(self) -> None:
         tabs = [Content.styled(f" {name} ", ".tab--chosen" if name == self.view else MUTED) for name in VIEWS]

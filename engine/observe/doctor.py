@@ -25,6 +25,7 @@ from engine.model import ComponentHealth, LLMMessage, SwitchboardError
 from engine.observe.doctor_database import Check as Check
 from engine.observe.doctor_database import State, database_checks, skipped
 from engine.settings import LOOPBACK, Settings, SettingsError, config_file
+from engine.spelling import unknown_key
 from engine.text import one_line
 
 ANSWER_SECONDS = 15.0
@@ -52,6 +53,7 @@ async def examine(load: Callable[[], Settings]) -> Examination:
         return Examination(ok=False, settings_readable=False, database_reachable=False, checks=[failed])
     checks = [
         Check(name="settings", state="ok", what=f"from the environment and {config_file() or 'no file'}"),
+        *_variables(),
         _data_folder(settings),
     ]
     async with AsyncExitStack() as stack:
@@ -77,6 +79,25 @@ async def examine(load: Callable[[], Settings]) -> Examination:
         database_reachable=connection is not None,
         checks=checks,
     )
+
+
+def _variables() -> list[Check]:
+    """A warning when a variable of ours in the environment is none that is read."""
+    begin = "SWITCHBOARD_"
+    given = [name.removeprefix(begin) for name in sorted(os.environ) if name.startswith(begin)]
+    known = {"CONFIG", *(name.upper() for name in Settings.model_fields)}
+    found = unknown_key(given, known, begin)
+    if found is None:
+        return []
+    name, remedy = found
+    return [
+        Check(
+            name="settings",
+            state="warn",
+            what=f"{name} in the environment is read by nothing.",
+            remedy=remedy,
+        )
+    ]
 
 
 def _data_folder(settings: Settings) -> Check:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from engine.model import PROVIDERS
+from engine.observe.duration import duration
 from engine.observe.timeline import Span, Timeline
 from engine.text import one_line
 
@@ -313,4 +314,4 @@ def _usd(amount: float) -> str:
 def _span(ms: float) -> str:
     if ms < 1000:
         return f"{ms:.0f} ms"
-    return f"{ms / 1000:.1f} s" if ms < 90_000 else f"{ms / 60_000:.0f} min"
+    return f"{ms / 1000:.1f} s" if ms < 90_000 else duration(ms / 1000)

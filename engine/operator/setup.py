@@ -26,7 +26,7 @@ from engine.operator.setup_parts import BY_ID, PARTS
 from engine.operator.setup_parts import Part as Part
 from engine.operator.setup_parts import Question as Question
 from engine.operator.setup_parts import what_then as what_then
-from engine.settings import Settings, SettingsError, config_dir, config_file, load_settings
+from engine.settings import Settings, SettingsError, check_keys, config_dir, config_file, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,9 @@ def _put(table: Any, question: Question, value: str) -> None:
 def _settings_of(text: str) -> Settings:
     """What a start would make of the file. Raises BadInput."""
     document = tomllib.loads(text)
-    document.pop("console", None)
     try:
+        check_keys(document, str(file_to_write()))
+        document.pop("console", None)
         return load_settings(**document)
     except SettingsError as error:
         raise BadInput(error.what, "Correct it here.") from None

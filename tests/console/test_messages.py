@@ -216,3 +216,19 @@ async def test_copying_uses_the_terminal_and_nothing_unsafe(
         await until(pilot, lambda: copied, "nothing was copied")
         assert "one␛]52;c;AAAA␇ two" in copied[0]
         assert "\x1b" not in copied[0]
+
+
+async def test_at_80_columns_the_keys_scroll_the_message_that_was_opened(console: Any, seed: Seed) -> None:
+    async with console((80, 24)) as pilot:
+        await go(pilot, "provider:zai")
+        await pilot.press("enter")
+        await shows(pilot, "Where the time went")
+        page = pilot.app.screen.query_one("#trip")
+        await pilot.press("G")
+        await pilot.pause()
+        assert page.scroll_y == page.max_scroll_y > 0
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        await shows(pilot, "raw_payload")
+        assert pilot.app.screen.query_one("#json").has_focus
+        await pilot.press("q", "k")
+        assert pilot.app.screen.query_one("#list").has_focus
