@@ -319,6 +319,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("messages.copy", "y", "Copy", "Copy what is shown of this message.", "messages", when=chosen("message")),
     Action("messages.export", "e", "Export", "Write this message with its trace to a file.", "messages",
            when=chosen("message"), footer=False),
+    Action("messages.export_all", "ctrl+e", "Export all", "Write every message the filter shows to a file.",
+           "messages", when=connected, footer=False),
     Action("messages.erase", "E", "Erase", "Erase everything of this message's customer for good, on request.",
            "messages", mutates=True, when=_with_thread, footer=False),
     Action("messages.next_view", "right_square_bracket", "View", "Next view: trip, trace, JSON, prompt.",

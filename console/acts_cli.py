@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from console.command import (
     with_pool,
 )
 from console.plain import say
+
+if TYPE_CHECKING:
+    from engine.observe.search import MessageSearch
 
 acts = typer.Typer(rich_markup_mode=None)
 
@@ -130,6 +133,10 @@ def export(
     until: Until = None,
     channel: Channel = None,
     status: Annotated[str | None, typer.Option(help="Delivery status; of turns, the outcome.")] = None,
+    words: Annotated[
+        str | None,
+        typer.Option("--filter", help="Messages as the console finds them: tenant: reason: thread: words …"),
+    ] = None,
     form: Annotated[Form, typer.Option("--format", help="A JSON object a line, or a table.")] = Form.JSONL,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A new file, which only you can read; else stdout.")
@@ -140,7 +147,7 @@ def export(
 
     Turns count from when they finished. Cells of a CSV are made safe for spreadsheets.
 
-    Example: switchboard export messages --since 7d --format csv --output week.csv
+    Example: switchboard export messages --filter "tenant:2 reason:llm." --since 7d --format csv --output week.csv
     """
     from engine.observe.export import STATUSES, Exported, ExportFilter, new_file
     from engine.observe.export import export as write
@@ -150,9 +157,12 @@ def export(
         usage("--json goes with --output; without it the export itself is on stdout.")
     if what is What.AUDIT and (channel or status):
         usage("--channel and --status are for messages and turns.")
+    if words is not None and what is not What.MESSAGES:
+        usage("--filter is for messages.")
     if status and status not in STATUSES[what.value]:
         usage(f"--status {status} is not one of: {', '.join(sorted(STATUSES[what.value]))}.")
-    which = ExportFilter(since=since, until=until, channel=channel, status=status)
+    search = None if words is None else _search(words)
+    which = ExportFilter(since=since, until=until, channel=channel, status=status, search=search)
     with (
         Database.open(settings_in_force()) as database,
         new_file(output) if output else stdout_bytes() as out,
@@ -161,7 +171,17 @@ def export(
     if json:
         print_json(Exported(what=what.value, rows=rows, file=output))
     else:
-        say(f"{rows} {what.value} exported{f' to {output}' if output else ''}", error=True)
+        named = "acts" if what is What.AUDIT else what.value
+        say(f"{rows} {named} exported{f' to {output}' if output else ''}", error=True)
+
+
+def _search(words: str) -> MessageSearch:
+    from engine.observe.search import SearchError, parse_search
+
+    try:
+        return parse_search(words)
+    except SearchError as error:
+        usage(f"--filter: {error}")
 
 
 @acts.command()

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from engine.model import InboundStatus
 from engine.observe import safe_json
 from engine.observe.access import pool_at
 from engine.observe.export import PAGE, SPAN, ExportFilter, export
+from engine.observe.search import parse_search
 from tests.support.addresses import url
 from tests.support.conversations import HOSTILE
 from tests.support.rows import Connection, Planter, connect, get
@@ -379,6 +381,8 @@ def test_a_reader_of_an_export_may_leave_early(attached: Shell, plant: Planter) 
         ("audit", "--channel", "waha"),
         ("audit", "--status", "replied"),
         ("turns", "--status", "sent"),
+        ("turns", "--filter", "bread"),
+        ("messages", "--filter", "colour:red"),
     ],
 )
 def test_an_export_that_cannot_be_meant_is_refused(attached: Shell, arguments: tuple[str, ...]) -> None:
@@ -428,6 +432,29 @@ async def test_memory_stays_flat_and_gaps_cost_nothing(dsn: str, rows: Connectio
         few: Any = Sink()
         assert await export(pool, "messages", ExportFilter(channel="waha"), "csv", few) == 2
         assert few.lines == 3
+
+
+async def test_what_a_search_finds_is_exported_and_nothing_else(dsn: str, rows: Connection) -> None:
+    many(rows, PAGE * 2 + 3, 4)
+    heard: list[tuple[int, int]] = []
+    async with pool_at(dsn) as pool:
+
+        async def found(words: str, form: Any = "jsonl", **more: Any) -> list[str]:
+            out = BytesIO()
+            which = ExportFilter(search=parse_search(words), **more)
+            number = await export(pool, "messages", which, form, out, lambda *told: heard.append(told))
+            lines = out.getvalue().decode().splitlines()
+            assert number == len(lines) - (form == "csv")
+            return lines
+
+        assert [json.loads(line)["channel"] for line in await found("channel:waha")] == ["waha"] * 2
+        heard.clear()
+        everything = [json.loads(line)["id"] for line in await found("status:answered")]
+        assert everything == sorted(everything)
+        assert len(everything) == PAGE * 2 + 3
+        assert heard == [(PAGE, len(everything)), (PAGE * 2, len(everything)), (len(everything),) * 2]
+        assert len(await found("status:answered", channel="waha")) == 2, "both hold"
+        assert len(await found("tenant:7", "csv")) == 1, "the columns alone"
 
 
 def test_json_made_safe_keeps_its_value() -> None:

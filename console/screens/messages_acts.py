@@ -144,6 +144,14 @@ class MessagesActs(FilteredScreen):
         except ValueError as error:
             self.say(str(error), title="Not copied", bad=True)
 
+    @work(exclusive=True, exit_on_error=False, group="dialog")
+    async def act_export_all(self) -> None:
+        """Every message the filter shows."""
+        from console.screens.exporting import export_found
+        from engine.observe.search import MessageSearch
+
+        await export_found(self, self._search or MessageSearch())
+
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_export(self) -> None:
         """The message with all that is recorded of it, as JSON."""

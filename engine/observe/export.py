@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.database.connection import Connection, Pool, statement
 from engine.model import InboundStatus, OutboundStatus, SwitchboardError, TurnOutcome
+from engine.observe.search import MessageSearch
+from engine.observe.views import matching_ids
 from engine.text import csv_cell, safe_json
 
 What = Literal["messages", "turns", "audit"]
@@ -32,6 +34,10 @@ PAGE = 200
 """Rows held in memory at once."""
 SPAN = 50_000
 """Ids one statement looks at, so that a filter that matches little stays quick."""
+MOST_FOUND = 1_000_000
+"""Messages of a search, the newest ones."""
+Progress = Callable[[int, int], None]
+"""Told how many rows of how many are written."""
 
 STATUSES: dict[What, frozenset[str]] = {
     "messages": frozenset({*InboundStatus, *OutboundStatus}),
@@ -54,6 +60,8 @@ class ExportFilter(BaseModel):
     """This moment is not among them."""
     channel: str | None = None
     status: str | None = None
+    search: MessageSearch | None = None
+    """Of messages only: what a person would type in the console."""
 
 
 class Exported(BaseModel):
@@ -72,20 +80,34 @@ class _Page(BaseModel):
     rows: list[tuple[Any, ...]]
 
 
-async def export(pool: Pool, what: What, which: ExportFilter, form: Form, out: BinaryIO) -> int:
+async def export(
+    pool: Pool,
+    what: What,
+    which: ExportFilter,
+    form: Form,
+    out: BinaryIO,
+    progress: Progress = lambda done, of: None,
+) -> int:
     """Write matching rows to `out`, in UTF-8; returns how many.
 
     A CSV begins with the columns' names, and no cell of it is a formula. JSON lines are lossless: what could
-    drive a terminal is escaped. Raises SwitchboardError when `out` takes no more.
+    drive a terminal is escaped. `progress` is told only of a search, whose number is known before. Raises
+    SwitchboardError when `out` takes no more.
     """
     count = 0
     headed = form == "jsonl"
-    async for page in _pages(pool, what, which):
+    found = None
+    if what == "messages" and which.search is not None:
+        found = sorted(await matching_ids(pool, which.search, MOST_FOUND))
+    pages = _pages(pool, what, which) if found is None else _pages_of(pool, which, found)
+    async for page in pages:
         if not headed:
             _write(out, _table([tuple(page.names)]))
             headed = True
         _write(out, _json_lines(page) if form == "jsonl" else _table(page.rows))
         count += len(page.rows)
+        if found is not None:
+            progress(count, len(found))
     return count
 
 
@@ -127,6 +149,16 @@ async def _pages(pool: Pool, what: What, which: ExportFilter) -> AsyncIterator[_
             after = end if following is None else following - 1
 
 
+async def _pages_of(pool: Pool, which: ExportFilter, ids: Sequence[int]) -> AsyncIterator[_Page]:
+    """These messages; at least one page, for its columns."""
+    for first in range(0, max(1, len(ids)), PAGE):
+        some = list(ids[first : first + PAGE])
+        ends = (some[0] - 1, some[-1]) if some else (0, 0)
+        async with pool.connection() as connection:
+            page = await _page(connection, "messages", which, *ends, some)
+        yield page
+
+
 async def _bounds(pool: Pool, what: What, after: int) -> tuple[int | None, int | None]:
     """The lowest and the highest id above `after`."""
     query = sql.SQL("SELECT min(id) AS first, max(id) AS last FROM {} WHERE id > %s")
@@ -137,8 +169,17 @@ async def _bounds(pool: Pool, what: What, after: int) -> tuple[int | None, int |
     return row["first"], row["last"]
 
 
-async def _page(connection: Connection, what: What, which: ExportFilter, after: int, upto: int) -> _Page:
-    params = (after, upto, which.since, which.until, which.channel, which.status, PAGE)
+async def _page(
+    connection: Connection,
+    what: What,
+    which: ExportFilter,
+    after: int,
+    upto: int,
+    ids: list[int] | None = None,
+) -> _Page:
+    params: tuple[Any, ...] = (after, upto, which.since, which.until, which.channel, which.status, PAGE)
+    if what == "messages":
+        params += (ids,)
     async with AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
         for name in ("json", "jsonb"):
             cursor.adapters.register_loader(name, TextLoader)

@@ -27,7 +27,8 @@ LOOK = 10_000
 """Rows of a status that are looked at, the newest failed and the next in turn of the others."""
 ALL = 100_000
 """The same, for an act on everything that matches."""
-WORDS = {"unknown": "unknown", "failed": "failed", "retry": "retry", "retrying": "retry", "sending": "sending",
+WORDS = {"unknown": "unknown", "failed": "failed", "retry": "retry", "retrying": "retry",
+         "retry_scheduled": "retry", "sending": "sending",
          "processing": "sending", "queued": "queued", "waiting": "queued", "cancelled": "cancelled", "sent": "sent",
          "accepted": "sent"}  # fmt: skip
 KNOWN = (

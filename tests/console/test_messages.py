@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,7 +230,25 @@ async def test_at_80_columns_the_keys_scroll_the_message_that_was_opened(console
         await pilot.pause()
         assert page.scroll_y == page.max_scroll_y > 0
         await pilot.press("right_square_bracket", "right_square_bracket")
-        await shows(pilot, "raw_payload")
+        await shows(pilot, "schema_version")
         assert pilot.app.screen.query_one("#json").has_focus
         await pilot.press("q", "k")
         assert pilot.app.screen.query_one("#list").has_focus
+
+
+async def test_every_message_of_the_filter_goes_into_a_private_file(
+    console: Any, seed: Seed, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(tmp_path / "files"))
+    wanted = rows.execute(
+        "SELECT id FROM et_messages WHERE delivery_status = 'inbound_error' ORDER BY id"
+    ).fetchall()
+    async with console() as pilot:
+        await go(pilot, "status:error")
+        await pilot.press("ctrl+e")
+        await shows(pilot, "Filter: status:inbound_error.")
+        await pilot.press("j")
+        await shows(pilot, f"{len(wanted)} messages written to")
+    (file,) = (tmp_path / "files").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [row["id"] for row in wanted]

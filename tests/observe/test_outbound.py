@@ -78,6 +78,7 @@ async def test_conditions_narrow_every_group(pool: Pool, sends: dict[str, int]) 
 
 def test_what_is_not_known_is_said() -> None:
     assert parse_sends("waiting retrying") == SendSearch(groups=("retry", "queued"))
+    assert parse_sends("retry_scheduled processing") == SendSearch(groups=("retry", "sending"))
     assert not parse_sends("")
     with pytest.raises(SearchError, match="class:permanent"):
         parse_sends("perhaps")
