@@ -293,9 +293,14 @@ class OutboundDispatcher:
         return await queue.start_sends(connection, self._engine, batch)
 
     async def rescue(self) -> None:
-        """Free what engines that stopped answering have held."""
+        """Free what engines that stopped answering have held, and forget accounts that nothing waits for."""
         async with self._pool.connection() as connection:
             freed = await queue.rescue_sends(connection)
+            if absent := self._holds.unconfigured:
+                waited_for = await queue.routes_waited_for(connection, absent)
+                for route in set(absent) - waited_for:
+                    self._holds.forget(route)
+                    log.info("channel.forgotten", channel=route)
         if freed:
             log.warning("sends.rescued", sends=[row["id"] for row in freed])
             self.wake()

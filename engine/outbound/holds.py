@@ -17,6 +17,8 @@ LONGEST_UNREACHED_SECONDS = 30.0
 STOPPED_SECONDS = 30.0
 """The first pause of an account whose far end says that it may not send."""
 LONGEST_STOPPED_SECONDS = 300.0
+NO_SUCH_ACCOUNT = "channel.unknown"
+"""Code of the blocker of an account that is not configured."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,19 @@ class Holds:
     def blockers(self) -> list[Blocker]:
         """Where a person must act, or should know why messages wait."""
         return [hold.blocker for hold in self._held.values() if hold.blocker]
+
+    @property
+    def unconfigured(self) -> list[str]:
+        """Held accounts that do not exist here: only messages that wait for one make it a trouble."""
+        return [
+            route
+            for route, hold in self._held.items()
+            if hold.trial is None and hold.blocker is not None and hold.blocker.code == NO_SUCH_ACCOUNT
+        ]
+
+    def forget(self, route: str) -> None:
+        """Nothing waits for the account any more."""
+        self._held.pop(route, None)
 
     def closed(self, now: float) -> list[str]:
         """The accounts for which nothing is to be claimed."""

@@ -10,7 +10,7 @@ from engine.channels.base import SendError, SendFailure, Sent
 from engine.channels.registry import ChannelUnknown
 from engine.logs import get_logger
 from engine.model import Blocker, OutboundStatus, Outcome
-from engine.outbound.holds import Holds
+from engine.outbound.holds import NO_SUCH_ACCOUNT, Holds
 from engine.outbound.queue import SendResult
 from engine.outbound.retry import RetryPolicy
 from engine.sends import Send
@@ -83,7 +83,7 @@ class Judge:
 
     def no_channel(self, send: Send, error: ChannelUnknown) -> SendResult:
         """This engine has no such channel."""
-        blocker = Blocker(code="channel.unknown", what=error.what, where=send.route, remedy=error.remedy)
+        blocker = Blocker(code=NO_SUCH_ACCOUNT, what=error.what, where=send.route, remedy=error.remedy)
         return self._down(send, SendError(SendFailure.CHANNEL_DOWN, error.what, blocker=blocker))
 
     def _forgiven(self, send: Send) -> int:

@@ -88,6 +88,11 @@ async def rescue_sends(connection: Connection) -> list[Row]:
     return await fetch(connection, "rescue_sends")
 
 
+async def routes_waited_for(connection: Connection, routes: Sequence[str]) -> set[str]:
+    """Those of `routes` that sends wait for or are under way to."""
+    return {row["route"] for row in await fetch(connection, "routes_waited_for", list(routes))}
+
+
 async def release_sends(connection: Connection, *, engine: str, sends: Sequence[Send]) -> int:
     """Clean stop: queue again what was not started; returns how many."""
     ids, tokens = [send.queue_id for send in sends], [send.token for send in sends]

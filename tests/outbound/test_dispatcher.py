@@ -227,6 +227,32 @@ def test_a_stop_during_a_claim_leaves_nothing_behind(world: Trip, monkeypatch: p
     assert until_queue(world, "sent")["outcome"] == "confirmed", "it was not cut off on its way"
 
 
+def test_an_account_that_does_not_exist_is_no_trouble_once_nothing_waits_for_it(world: Trip) -> None:
+    world.start(lease_seconds=2.0)
+    engine = world.engine
+    assert engine is not None
+    world.until_sent(world.insert("hello"))
+    world.query(
+        "INSERT INTO et_messages (tenant_id, thread_id, channel, direction, text_content, delivery_status, author)"
+        " SELECT 1, id, 'telegram', 'outbound', 'hi', 'queued', 'human' FROM et_threads RETURNING id"
+    )
+    world.query(
+        "INSERT INTO et_outbound_queue (message_id, thread_id, channel) SELECT max(id), 1, 'telegram' FROM et_messages"
+        " RETURNING id"
+    )
+
+    def codes() -> list[str]:
+        return [blocker.code for blocker in engine.snapshot().blockers]
+
+    world.until(lambda: codes() == ["channel.unknown"], "a message waits for an account that is not there")
+    time.sleep(2)  # some rescues later
+    assert codes() == ["channel.unknown"], "as long as it waits"
+    world.query(
+        "UPDATE et_outbound_queue SET status = 'failed', outcome = 'cancelled' WHERE channel = 'telegram' RETURNING id"
+    )
+    world.until(lambda: not codes(), "it was cancelled")
+
+
 def test_quiet_hours_hold_back_the_ai_but_not_a_person(world: Trip) -> None:
     world.connection.execute("UPDATE et_workspaces SET quiet_from = '00:00', quiet_to = '23:59:59'")
     world.start()
