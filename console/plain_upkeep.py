@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from engine.observe import one_line
 from engine.observe.incidents import Incident, Rule
-from engine.operator.retention import COUNT_LIMIT, Due
+from engine.operator.retention import COUNT_LIMIT, Due, Kept
 
 if TYPE_CHECKING:
     from engine.operator.backup import BackedUp, Restored
@@ -62,10 +62,11 @@ class AlertsSet(BaseModel):
     alerts: dict[str, float | bool]
 
 
-def alert_lines(told: Alerts) -> Iterator[str]:
-    """Rules, targets, then incidents: those that are not over with a mark."""
+def alert_lines(told: Alerts, at_start: Sequence[Rule]) -> Iterator[str]:
+    """Rules, targets, then incidents: those that are not over with a mark. `at_start`: without what is set live."""
     for rule in told.rules:
-        yield f"{rule.name:<11}{rule.when if rule.on else 'off'}  ({rule.setting})"
+        source = _source(rule.setting, live=rule not in at_start)
+        yield f"{rule.name:<11}{rule.when if rule.on else 'off'}  ({source})"
     yield f"Told: {', '.join(['in the console', *told.targets])}"
     if not told.incidents:
         yield "No incidents"
@@ -82,8 +83,14 @@ class Retention(BaseModel):
     kinds: list[Due]
 
 
-def retention_lines(told: list[Due], *, run: bool) -> Iterator[str]:
-    """How long each kind is kept, what went, and what is past its time."""
+def _source(variable: str, *, live: bool) -> str:
+    """Where a value comes from: a variable that is overruled has no effect."""
+    return f"set live, in place of {variable}" if live else variable
+
+
+def retention_lines(told: list[Due], at_start: Sequence[Kept], *, run: bool) -> Iterator[str]:
+    """How long each kind is kept, what went, and what is past its time. `at_start`: without what is set live."""
+    days = {kept.kind: kept.days for kept in at_start}
     for kept in told:
         parts = [f"{kept.days:g} days" if kept.days else "for ever"]
         if run:
@@ -94,7 +101,8 @@ def retention_lines(told: list[Due], *, run: bool) -> Iterator[str]:
             parts.append(
                 f"last run {kept.ran_at:%Y-%m-%d %H:%M} by {one_line(kept.ran_by or '')}: {kept.ran_gone} gone"
             )
-        yield f"{kept.kind:<11}{', '.join(parts)}  (SWITCHBOARD_KEEP_{kept.kind.upper()}_DAYS)"
+        variable = f"SWITCHBOARD_KEEP_{kept.kind.upper()}_DAYS"
+        yield f"{kept.kind:<11}{', '.join(parts)}  ({_source(variable, live=kept.days != days[kept.kind])})"
 
 
 def due_words(kept: Due) -> str:

@@ -157,12 +157,12 @@ def alerts_now(
     settings = settings_in_force()
     with Database.open(settings) as database:
         found = with_pool(database.dsn, lambda pool: incidents.incidents(pool, limit=limit))
-        settings = with_pool(database.dsn, lambda pool: incidents.in_force(pool, settings))
-    told = Alerts(rules=incidents.rules(settings), targets=incidents.targets(settings), incidents=found)
+        live = with_pool(database.dsn, lambda pool: incidents.in_force(pool, settings))
+    told = Alerts(rules=incidents.rules(live), targets=incidents.targets(live), incidents=found)
     if json:
         print_json(told)
     else:
-        say(alert_lines(told))
+        say(alert_lines(told, incidents.rules(settings)))
 
 
 @alerts.command("test")
@@ -237,7 +237,7 @@ def retention(
     """
     from console.plain_upkeep import Retention, retention_lines
     from engine.operator.configuration import change_setting
-    from engine.operator.retention import preview, retain
+    from engine.operator.retention import kinds, preview, retain
     from engine.supervisor import Database
 
     settings, wanted = settings_in_force(), _assignments(changes or [])
@@ -253,4 +253,4 @@ def retention(
     if json:
         print_json(Retention(kinds=told))
     else:
-        say(retention_lines(told, run=run))
+        say(retention_lines(told, kinds(settings), run=run))

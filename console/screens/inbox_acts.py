@@ -80,7 +80,14 @@ class InboxActs(InboxTalk):
             self._hint(cell(reason, MUTED))
         elif composer.has_focus:
             composer.tell(Content(""))
-            self._hint(keys(("ctrl+s", "sends"), ("ctrl+r", "canned replies"), ("esc", "leaves")))
+            self._hint(
+                keys(
+                    ("ctrl+s", "sends"),
+                    ("ctrl+r", "canned replies"),
+                    ("ctrl+g", "AI draft"),
+                    ("esc", "leaves"),
+                )
+            )
         else:
             composer.tell(Content("r writes an answer"))
             self._hint(keys(("r", "write"), ("c", "canned replies"), ("+", "keep it longer")))
@@ -150,7 +157,7 @@ class InboxActs(InboxTalk):
 
     @work(exclusive=True, exit_on_error=False, group="draft")
     async def act_draft(self) -> None:
-        """Have the AI draft an answer for the person who answers here."""
+        """Have the AI draft an answer for the person who answers here; into the composer, if that waits empty."""
         from engine.operator.drafts import draft_now
 
         row, settings = self.thread, self.switchboard.session.settings
@@ -160,6 +167,8 @@ class InboxActs(InboxTalk):
         simulated = self.switchboard.demo is not None
         if await self.do(draft_now(self._pool, self._operator, settings, row.id, simulated=simulated)):
             await self.renew_talk()
+            if self.chosen == row.id and self._composer.has_focus and not self._composer.text.strip():
+                self.act_accept()
 
     @work(exclusive=True, exit_on_error=False, group="draft")
     async def act_discard(self) -> None:
