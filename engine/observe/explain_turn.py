@@ -25,6 +25,8 @@ WORD_LIMIT = 200
 
 QUIET, CLAIM, AGAIN = "quiet window", "waiting for an engine", "waiting for a retry"
 CONTEXT, ANSWER, LOST, PAUSES = "context", "model's answer", "failed model calls", "between model calls"
+CALLS = "calls to models"
+"""Of which nothing more is on record."""
 RULES, QUEUE, SENDING, PERSON = "rules and record", "queue and pacing", "sending", "with a person"
 ADVICE = {
     QUIET: "lower quiet_window in Settings",
@@ -34,6 +36,7 @@ ADVICE = {
     ANSWER: "route to a faster model, or lower max_tokens",
     LOST: "put a healthier route first, or give it a shorter timeout",
     PAUSES: "add a fallback route",
+    CALLS: "route to a faster model, or give the routes shorter timeouts",
     RULES: "look at the database's load",
     QUEUE: "look for quiet hours, pacing and held accounts in Outbound",
     SENDING: "look at the channel's health on Overview",
@@ -117,6 +120,8 @@ def why_slow(timeline: Timeline, facts: Facts) -> Slow:
     times: dict[str, float] = defaultdict(float)
     spans = [span for span in timeline.spans if span.name not in ("delivery", "reading")]
     turns = 0
+    asked = facts.get("turns") or []
+    between = CALLS if asked and all(turn["let_go"] for turn in asked) else PAUSES
     for index, span in enumerate(spans):
         took = max((timeline.total_ms if span.end_ms is None else span.end_ms) - span.start_ms, 0.0)
         if span.name == "waiting":
@@ -127,7 +132,7 @@ def why_slow(timeline: Timeline, facts: Facts) -> Slow:
         else:
             times[_name(span)] += took
         if index and span.name in ("llm", "policy") and spans[index - 1].name in ("context", "llm"):
-            times[PAUSES] += max(span.start_ms - (spans[index - 1].end_ms or span.start_ms), 0.0)
+            times[between] += max(span.start_ms - (spans[index - 1].end_ms or span.start_ms), 0.0)
     total = sum(times.values())
     if total <= 0:
         return Slow(sentence="No time is recorded of it yet.", biggest=None, shares=[])
@@ -187,10 +192,21 @@ def why_this_route(facts: Facts) -> Routed:
     origin, routing = _routing(turn["agent_routing"], facts["routing"])
     configured = [_line(f"{r.provider}/{r.model}") for r in routing.routes(turn["task"])] if routing else []
     tried = [one for each in turns for one in _tried(each)]
-    sentence = _route_sentence(tried, configured, origin, turn["reason"])
+    sentence = _let_go(turn) or _route_sentence(tried, configured, origin, turn["reason"])
     return Routed(
         sentence=sentence, task=_line(turn["task"]), origin=origin, configured=configured, attempts=tried
     )
+
+
+def _let_go(turn: Facts) -> str | None:
+    """What is still known of a turn after its trace has gone by retention; None while there is one."""
+    if not turn["let_go"] or turn["attempts"]:
+        return None
+    gone = "what was tried is past its retention and no longer on record"
+    if turn["provider"]:
+        return f"{_line(turn['provider'])}/{_line(turn['model'])} answered; {gone}."
+    ended = f"The turn ended without an answer ({_line(turn['reason']) or 'no reason recorded'})"
+    return f"{ended}; {gone}."
 
 
 def _routing(of_agent: object, of_platform: object) -> tuple[str, RoutingConfig | None]:
@@ -255,13 +271,14 @@ def why_dear(facts: Facts) -> Dear:
     completion = sum(turn["completion_tokens"] or 0 for turn in turns)
     asked = [turn for turn in turns if turn["prompt_tokens"]]
     history = min(prompt, sum(int((turn["context"] or {}).get("history_tokens") or 0) for turn in asked))
+    gone = bool(asked) and all(turn["let_go"] for turn in asked)
     costs = [turn["cost_usd"] for turn in turns if turn["cost_usd"] is not None]
     cost = sum(costs) if costs else None
     tried = [one for turn in turns for one in _tried(turn)]
     answered = [one for one in tried if one.result == "answered"]
     wasted = sum(one.result in ("failed", "superseded") for one in tried) + max(len(answered) - 1, 0)
     return Dear(
-        sentence=_dear_sentence(cost, prompt, history, completion, wasted, usual),
+        sentence=_dear_sentence(cost, prompt, None if gone else history, completion, wasted, usual),
         cost_usd=cost,
         prompt_tokens=prompt,
         history_tokens=history,
@@ -274,17 +291,21 @@ def why_dear(facts: Facts) -> Dear:
 
 
 def _dear_sentence(
-    cost: float | None, prompt: int, history: int, completion: int, wasted: int, usual: Facts
+    cost: float | None, prompt: int, history: int | None, completion: int, wasted: int, usual: Facts
 ) -> str:
+    """`history` is None when it is not on record how much of the prompt it was."""
     calls = f"; {wasted} call{'' if wasted == 1 else 's'} gave nothing that was used" if wasted else ""
     if not prompt and not completion:
         return f"No tokens are recorded of it{calls}." if cost is None else f"It cost {_usd(cost)}{calls}."
     told = f"It cost {_usd(cost)}" if cost is not None else "Its price is unknown"
-    parts = {"history": history, "prompt without history": prompt - history, "answer": completion}
+    parts = {"prompt": prompt, "answer": completion}
+    if history is not None:
+        parts = {"history": history, "prompt without history": prompt - history, "answer": completion}
     biggest = max(parts, key=lambda name: parts[name])
     share = 100 * parts[biggest] / (prompt + completion)
+    of_history = "" if history is None else f", about {history} of them history,"
     tokens = (
-        f"{prompt} tokens of prompt, about {history} of them history, and {completion} of answer;"
+        f"{prompt} tokens of prompt{of_history} and {completion} of answer;"
         f" most went to the {biggest} ({share:.0f} %)"
     )
     return f"{told}: {tokens}{calls}{_compared(cost, prompt + completion, usual)}."

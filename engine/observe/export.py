@@ -98,7 +98,7 @@ async def export(
     headed = form == "jsonl"
     found = None
     if what == "messages" and which.search is not None:
-        found = sorted(await matching_ids(pool, which.search, MOST_FOUND))
+        found = sorted(await matching_ids(pool, which.search, MOST_FOUND, whole=True))
     pages = _pages(pool, what, which) if found is None else _pages_of(pool, which, found)
     async for page in pages:
         if not headed:

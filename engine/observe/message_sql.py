@@ -132,6 +132,12 @@ def older(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) ->
     return f"{_matching(source(search, way)[0], search, way, bounds)} ORDER BY m.id DESC LIMIT %(limit)s"
 
 
+def of_all(search: MessageSearch, way: Way = "scan") -> str:
+    """Like `older`, among all messages however many have the status: for a stretch of ids, not for a list."""
+    bounds = "m.id < %(before)s AND m.id >= %(floor)s"
+    return f"{_matching(_HISTORY, search, way, bounds)} ORDER BY m.id DESC LIMIT %(limit)s"
+
+
 def newer(search: MessageSearch, way: Way = "scan", *, indexed: bool = False) -> str:
     """Ids above `after` and not above `ceiling`, the lowest first."""
     bounds = "m.id > %(after)s AND m.id <= %(ceiling)s"

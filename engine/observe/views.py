@@ -280,22 +280,25 @@ async def message_rows(pool: Pool, ids: Sequence[int]) -> tuple[MessageRow, ...]
         return await _rows(connection, ids)
 
 
-async def matching_ids(pool: Pool, search: MessageSearch, limit: int) -> list[int]:
-    """The newest matching ids, looking through all there is; for acts on everything a list shows."""
+async def matching_ids(pool: Pool, search: MessageSearch, limit: int, *, whole: bool = False) -> list[int]:
+    """The newest matching ids, looking through all there is; for acts on everything a list shows.
+
+    With `whole` they are all of them, be there more of a status than a list looks at.
+    """
     ids: list[int] = []
     async with pool.connection() as connection:
         way = await _way(connection, search)
-        _, stretched = message_sql.source(search, way)
+        stretched = whole or message_sql.source(search, way)[1]
         indexed = message_sql.served(search, way) != "scan"
-        statement = message_sql.older(search, way, indexed=indexed).encode()
-        params = message_sql.values(search)
+        older = message_sql.of_all(search, way) if whole else message_sql.older(search, way, indexed=indexed)
+        statement, params = older.encode(), message_sql.values(search)
         reached = await newest_message(connection) + 1
         while reached > 1 and len(ids) < limit:
             floor = max(0, reached - message_sql.STRETCH) if stretched else 0
             ids += await _ids(
                 connection, statement, params, before=reached, floor=floor, limit=limit - len(ids)
             )
-            reached = floor
+            reached = await newest_message(connection, floor) + 1 if floor else 0  # over a gap in one step
     return ids
 
 
@@ -353,9 +356,9 @@ def spellings(wanted: str) -> list[str]:
     return [wanted, digits, f"+{digits}", f"{digits}@c.us", f"{digits}@s.whatsapp.net", f"{digits}@lid"]
 
 
-async def newest_message(connection: Connection) -> int:
-    """The highest message id; 0 when there is none."""
-    found = await fetch(connection, "newest_message")
+async def newest_message(connection: Connection, below: int = 2**63 - 1) -> int:
+    """The highest message id below another; 0 when there is none."""
+    found = await fetch(connection, "newest_message", below)
     return found[0]["id"] if found else 0
 
 

@@ -28,7 +28,9 @@ SELECT json_build_object(
         SELECT coalesce(json_agg(json_build_object(
                    'id', id, 'outcome', outcome, 'reason', reason, 'task', task, 'attempts', attempts,
                    'context', context, 'prompt_tokens', prompt_tokens, 'completion_tokens', completion_tokens,
-                   'total_tokens', total_tokens, 'cost_usd', cost_usd::float, 'agent_routing', agent_routing)
+                   'total_tokens', total_tokens, 'cost_usd', cost_usd::float, 'agent_routing', agent_routing,
+                   'provider', provider, 'model', model,
+                   'let_go', id <= coalesce((SELECT through FROM et_retention WHERE kind = 'traces'), 0))
                    ORDER BY id), '[]')
           FROM turns),
     'routing', (SELECT value FROM et_platform_settings WHERE key = 'llm_routing_config'),

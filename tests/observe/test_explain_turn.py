@@ -14,7 +14,9 @@ from engine.model import FailureClass, LLMAttempt, LLMResult, SwitchboardError, 
 from engine.observe.explain import explanation
 from engine.observe.explain_turn import ADVICE, why_slow
 from engine.observe.timeline import Span, Timeline
-from tests.operator.world import World, world
+from engine.operator.retention import retain
+from engine.settings import load_settings
+from tests.operator.world import ANNA, World, world
 
 
 @pytest.fixture
@@ -48,6 +50,25 @@ async def answered(w: World, attempts: list[LLMAttempt], tokens: int = 100, cost
 
 
 FLASH, GLM = "gemini-3-flash-preview", "glm-4.7-flash"
+
+
+async def test_what_has_gone_by_retention_is_not_told_as_if_it_had_never_been(w: World) -> None:
+    message_id = await answered(w, [attempt(FLASH, ok=False, failure=FailureClass.RATE), attempt(GLM)], 400)
+    failed = await w.insert("again")
+    await w.complete(await w.claim_one(), TurnOutcome.ERROR, reason="llm.transient")
+    await w.query("UPDATE et_turns SET finished_at = now() - interval '2 years'")
+    await w.query(
+        "UPDATE et_turns SET answered_at = context_at + interval '700 ms' WHERE outcome = 'replied'"
+    )
+    await retain(w.pool, ANNA, load_settings(keep_traces_days=30))
+    told = await explanation(w.pool, message_id)
+    gone = "what was tried is past its retention and no longer on record."
+    assert told.route.sentence == f"zai/{GLM} answered; {gone}"
+    assert told.route.attempts == []
+    assert "400 tokens of prompt and 40 of answer; most went to the prompt" in told.dear.sentence
+    assert "between model calls" not in {share.name for share in told.slow.shares}
+    told = await explanation(w.pool, failed)
+    assert told.route.sentence == f"The turn ended without an answer (llm.transient); {gone}"
 
 
 async def test_the_first_route_answered(w: World) -> None:

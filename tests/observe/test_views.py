@@ -74,7 +74,8 @@ async def test_a_search_finds_what_it_says(pool: Pool, seed: Seed, words: str, n
     page = await views.page_before(pool, parse_search(words))
     assert ids(page.rows) == sorted(seed.messages[name] for name in names)
     assert page.end
-    assert sorted(await views.matching_ids(pool, parse_search(words), 100)) == ids(page.rows)
+    for whole in (False, True):
+        assert sorted(await views.matching_ids(pool, parse_search(words), 100, whole=whole)) == ids(page.rows)
 
 
 async def test_a_sparse_search_comes_back_after_a_bounded_look_and_can_go_on(
@@ -266,7 +267,7 @@ def test_no_page_of_messages_reads_history(long_past: Any, words: str, before: i
 @pytest.mark.parametrize(
     ("name", "params"),
     [
-        ("newest_message", []),
+        ("newest_message", [2**63 - 1]),
         ("message_rows", [list(range(LONG - 200, LONG))]),
         ("trips", [40, LONG - views.TRIP_STRETCH]),
         ("message_detail", [LONG // 2]),
