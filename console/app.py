@@ -156,6 +156,13 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         preferences = self.session.preferences
         if preferences.theme in self.available_themes and not self.no_color and not self.low_bandwidth:
             self.theme = preferences.theme
+        if preferences.theme not in (None, *self.available_themes):
+            known = ", ".join(self.available_themes)
+            self.notify(
+                f"[console] names no theme there is: {preferences.theme}. Known: {known}", markup=False
+            )
+        if preferences.unknown:
+            self.notify(f"[console] has unknown keys: {', '.join(preferences.unknown)}", markup=False)
         unknown = sorted(set(preferences.keys) - set(BY_ID))
         if unknown:
             self.notify(f"[console.keys] names unknown actions: {', '.join(unknown)}", markup=False)

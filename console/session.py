@@ -37,6 +37,8 @@ class Preferences:
         self.keys: dict[str, str] = (
             {str(k): v for k, v in keys.items() if isinstance(v, str)} if isinstance(keys, dict) else {}
         )
+        self.unknown: list[str] = sorted(set(table) - {"theme", "keys"})
+        """Keys that nothing reads."""
 
     @classmethod
     def read(cls, path: Path | None) -> Preferences:

@@ -71,6 +71,8 @@ class DetailPane(Widget):
         super().__init__(id=id)
         self._clock = clock
         self.told: Told | None = None
+        self._entering = False
+        """The keys are wanted, but nothing is made yet that could take them."""
 
     def compose(self) -> ComposeResult:
         yield Lines(id="views")
@@ -93,6 +95,8 @@ class DetailPane(Widget):
 
     def on_mount(self) -> None:
         self.tell(self.told)
+        if self._entering:
+            self.enter()
 
     def watch_view(self, view: str) -> None:
         if not self.is_mounted:
@@ -105,8 +109,10 @@ class DetailPane(Widget):
             self.enter()
 
     def enter(self) -> None:
-        """Have the keys scroll what is shown."""
-        self.query_one(f"#{self.view}", Page).focus()
+        """Have the keys scroll what is shown, at once or when it is made."""
+        self._entering = not self.children
+        if not self._entering:
+            self.query_one(f"#{self.view}", Page).focus()
 
     def _tell_views(self) -> None:
         tabs = [Content.styled(f" {name} ", ".tab--chosen" if name == self.view else MUTED) for name in VIEWS]

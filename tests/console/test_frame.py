@@ -198,10 +198,14 @@ def _columns(rows: Any) -> set[str]:
 
 async def test_keys_are_remapped_by_the_config_file(console: Any, tmp_path: Path, monkeypatch: Any) -> None:
     config = tmp_path / "switchboard.toml"
-    config.write_text('[console.keys]\n"overview.pause_ai" = "f9"\n"no.such" = "x"\n')
+    config.write_text(
+        '[console]\nthem = "nord"\ntheme = "no-such"\n[console.keys]\n"overview.pause_ai" = "f9"\n"no.such" = "x"\n'
+    )
     monkeypatch.setenv("SWITCHBOARD_CONFIG", str(config))
     async with console() as pilot:
         await shows(pilot, "unknown actions: no.such")
+        await shows(pilot, "unknown keys: them")
+        await shows(pilot, "no theme there is: no-such")
         assert "f9 AI on/off" in screen_text(pilot.app).splitlines()[-1]
         await pilot.press("f9")
         await shows(pilot, "Stop the AI everywhere?")
