@@ -93,6 +93,7 @@ class Engine:
         self._channels = channels or build_channels(settings)
         self._drain_seconds = drain_seconds
         self._directory = Directory()
+        self._loading = asyncio.Lock()
         self._started_at = datetime.now(UTC)
         self._http_address: str | None = None
         self._schema_blockers: list[Blocker] = [_STARTING]
@@ -316,7 +317,8 @@ class Engine:
     # Upkeep
 
     async def _load_directory(self) -> None:
-        async with self._pool.connection() as connection:
+        # One after the other: what was read before a change must not come in after it.
+        async with self._loading, self._pool.connection() as connection:
             self._directory = await load_directory(connection, self._directory)
         try:
             self._router.configure(self._directory.settings.llm_routing_config)

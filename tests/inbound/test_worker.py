@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from engine.database.directory import Directory, load_directory
 from engine.inbound import claims
 from engine.inbound.claims import Claim, claim_turns
 from engine.model import AITrace
@@ -323,6 +324,28 @@ def test_the_kill_switch_stops_claims_and_nothing_is_lost(world: Trip) -> None:
     assert world.message(message)["delivery_status"] == "received"
     world.setting("ai_paused", False)
     world.until_sent(message)
+
+
+def test_the_kill_switch_is_not_undone_by_settings_that_were_read_before(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = world.start()
+    read: list[Directory] = []
+
+    async def dawdling(*args: Any) -> Directory:
+        found = await load_directory(*args)
+        read.append(found)
+        if len(read) == 1:
+            await asyncio.sleep(1.0)  # its answer is under way while the switch is thrown
+        return found
+
+    monkeypatch.setattr("engine.supervisor.engine.load_directory", dawdling)
+    world.quiet(0)
+    world.until(lambda: read)
+    world.setting("ai_paused", True)
+    world.until(lambda: len(read) > 1)
+    time.sleep(1.2)
+    assert engine._directory.settings.ai_paused
 
 
 def test_a_takeover_while_the_model_thinks_keeps_the_text_as_a_draft(world: Trip) -> None:
