@@ -50,6 +50,15 @@ LANGUAGE sql IMMUTABLE STRICT SET search_path FROM CURRENT AS $$
     SELECT 'erased:' || encode(sha256(convert_to(p_id, 'UTF8')), 'hex')
 $$;
 
+-- step: function et_sent_through: whether an account is the one that a message of an account leaves through
+-- A channel's only account, whatever it is called, sends what names the account "default", or none.
+CREATE OR REPLACE FUNCTION et_sent_through(p_channel text, p_message_account text, p_account text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT p_message_account = coalesce(p_account, 'default')
+        OR (p_message_account = 'default'
+            AND NOT EXISTS (SELECT FROM et_channel_accounts WHERE channel = p_channel AND account = 'default'))
+$$;
+
 -- step: function et_messages_intake: an inbound row gets its thread
 CREATE OR REPLACE FUNCTION et_messages_intake() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

@@ -24,7 +24,7 @@ from engine.inbound import claims, turn_line
 from engine.inbound.claims import BURST_LIMIT, Claim, Completed, Completion
 from engine.inbound.resolver import Resolver, UnresolvedMessage, resolve_lead
 from engine.logs import get_logger
-from engine.model import TurnKind, TurnOutcome, WorkerSnapshot
+from engine.model import LLMResult, TurnKind, TurnOutcome, WorkerSnapshot
 from engine.runtime.agent_runtime import ConversationAgentRuntime, NewMessage, TurnResult
 from engine.sends import Outbox
 from engine.settings import Settings
@@ -184,6 +184,10 @@ class InboundWorker:
             return
         now = claim.claimed_at + timedelta(seconds=loop.time() - begun)
         longer, second = await self._answer(replace(claim.extended(more), claimed_at=now), first.cost_usd)
+        if (
+            second.llm is None and first.llm is not None
+        ):  # nobody was asked again: who was paid is who was asked first
+            second.llm = LLMResult(text=None, provider=first.llm.provider, model=first.llm.model)
         await self._complete(longer, second, restartable=False, wasted=first)
 
     async def _more(self, claim: Claim) -> list[NewMessage]:
@@ -255,13 +259,18 @@ class InboundWorker:
         return await self.lane.submit(self._without_answer(completion))
 
     def _without_answer(self, completion: Completion) -> Completion:
-        """The completion of a turn whose record the database refuses: the message is tried again, or failed."""
+        """The completion of a turn whose record the database refuses: the message is tried again, or failed.
+
+        What was said is left out, what it has cost is not.
+        """
+        llm = completion.result.llm
         last = completion.claim.attempts >= self._settings.max_attempts
         result = TurnResult(
             TurnOutcome.ERROR if last else TurnOutcome.RETRY,
             reason="not_written",
             error="The database refused the record of this turn; the log says why.",
             agent=completion.result.agent,
+            llm=llm.model_copy(update={"text": None, "attempts": []}) if llm else None,
             started_at=completion.claim.claimed_at,
         )
         return replace(completion, result=result, wasted=None)

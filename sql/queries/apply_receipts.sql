@@ -1,7 +1,8 @@
 -- Receipts: delivered and read only ever move forward; one that comes before its send is recorded waits.
 -- $1 receipts, a JSON array: channel, account, provider_message_id, message_id (ours, if the far end tells it),
 -- status (sent, delivered, read, failed), happened_at, error, hand_over
--- Our id counts only while the far end's is not known: later it may be the receipt of an earlier try.
+-- Our id counts only while the far end's is not known: later it may be the receipt of an earlier try. It is easily
+-- guessed, so it counts only from the account that sent the message.
 -- Of a long text's earlier parts only a failure counts: then the customer has not got the whole.
 WITH d AS MATERIALIZED (
     SELECT row_number() OVER () AS n, d.channel, d.account, d.provider_message_id, d.message_id, d.status,
@@ -17,7 +18,7 @@ named AS MATERIALIZED (
      UNION ALL
     SELECT d.n, m.id, false
       FROM d JOIN et_messages m ON m.id = d.message_id AND m.channel = d.channel AND m.direction = 'outbound'
-                               AND m.provider_message_id IS NULL
+                               AND m.provider_message_id IS NULL AND et_sent_through(m.channel, m.account, d.account)
      UNION ALL
     SELECT d.n, q.message_id, true
       FROM d CROSS JOIN LATERAL (

@@ -14,7 +14,7 @@ WITH named AS MATERIALIZED (
      CROSS JOIN LATERAL (
            SELECT id FROM et_messages
             WHERE id = p.message_id AND channel = p.channel AND direction = 'outbound'
-              AND provider_message_id IS NULL
+              AND provider_message_id IS NULL AND et_sent_through(channel, account, p.account)
            OFFSET 0) m
      UNION ALL
     SELECT p.id, q.message_id

@@ -130,6 +130,22 @@ def test_a_turn_that_is_started_over_sets_aside_what_it_has_cost(world: Trip) ->
     assert reserved == pytest.approx(Decimal("0.05") + wasted, abs=Decimal("0.000002"))
 
 
+def test_a_turn_that_is_started_over_for_a_person_has_cost_what_it_cost(world: Trip) -> None:
+    world.quiet(0.1, 5)
+    world.llm.uniapi.latency_seconds = 0.8
+    world.start()
+    first = world.insert("I would like to order")
+    world.until(lambda: world.llm.uniapi.calls)
+    world.insert("no, let me talk to a real person")
+    assert world.until_status(first, "inbound_human_takeover")["reason"] == "policy.human_requested"
+    turn = world.turn(first)
+    assert turn["cost_usd"] > 0
+    assert world.one("SELECT provider, cost_usd FROM et_usage_hourly") == {
+        "provider": "uniapi",
+        "cost_usd": turn["cost_usd"],
+    }
+
+
 def test_an_answer_is_not_lost_with_the_messages_that_came_after(
     world: Trip, monkeypatch: pytest.MonkeyPatch
 ) -> None:

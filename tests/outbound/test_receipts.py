@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from engine.channels.base import Receipt, ReceiptStatus
-from engine.database.connection import Connection, connect
+from engine.database.connection import Connection, connect, open_pool
 from engine.model import OutboundStatus, Outcome
 from engine.outbound import queue
 from engine.outbound.queue import SendResult
-from engine.outbound.receipts import apply_receipts
+from engine.outbound.receipts import apply_pending_receipts, apply_receipts
 
 
 async def replies(db: Connection) -> None:
@@ -44,3 +46,35 @@ async def test_a_send_waits_for_a_receipt_that_takes_its_thread_over(db: Connect
             await asyncio.sleep(0.3)
             assert not starting.done(), "it waits to see whose the thread is"
         assert await starting == [False]
+
+
+@pytest.mark.parametrize(
+    ("account", "told_by", "accounts", "counts"),
+    [
+        ("shop", "shop", ["shop", "bar"], True),
+        ("shop", "bar", ["shop", "bar"], False),
+        ("default", "shop", ["shop"], True),  # the only account sends what names none
+        ("default", "shop", ["shop", "default"], False),
+    ],
+)
+async def test_our_own_id_counts_only_from_the_account_that_sent_the_message(
+    db: Connection, dsn: str, account: str, told_by: str, accounts: list[str], counts: bool
+) -> None:
+    await db.execute(
+        "INSERT INTO et_channel_accounts (channel, account) SELECT 'simulator', unnest(%s::text[])",
+        [accounts],
+    )
+    await replies(db)
+    await db.execute("UPDATE et_messages SET account = %s", [account])
+    forged = Receipt(
+        account=told_by,
+        provider_message_id="GUESSED",
+        message_id=2,
+        status=ReceiptStatus.FAILED,
+        needs_human=True,
+    )
+    assert await apply_receipts(db, "simulator", [forged]) == counts
+    async with open_pool(dsn, size=1) as pool:
+        assert await apply_pending_receipts(pool) == 0
+    owner = await (await db.execute("SELECT owner FROM et_threads")).fetchone()
+    assert owner == {"owner": "human" if counts else "ai"}
