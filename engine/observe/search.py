@@ -75,7 +75,7 @@ class MessageSearch:
         plain = " ".join([*parts, self.text])
         if _reads_as(plain) == replace(self, how=None):
             return plain
-        return " ".join([*parts, *(f"text:{_quoted(word)}" for word in self.text.split(" "))])
+        return " ".join([*parts, *map(_as_text, self.text.split(" "))])
 
 
 def _reads_as(words: str) -> MessageSearch | None:
@@ -83,6 +83,11 @@ def _reads_as(words: str) -> MessageSearch | None:
         return parse_search(words)
     except SearchError:
         return None
+
+
+def _as_text(word: str) -> str:
+    """A word as one that is looked for, whatever it looks like; an address is no condition anyway."""
+    return _quoted(word) if "//" in word else f"text:{_quoted(word)}"
 
 
 def _quoted(value: str) -> str:

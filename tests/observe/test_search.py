@@ -18,6 +18,7 @@ from engine.observe.search import MessageSearch, parse_search
         MessageSearch(text='"two words" it\'s'),
         MessageSearch(text='a"b', tenant_id=7),
         MessageSearch(text='"reason:a b"'),
+        MessageSearch(text="it's at http://a.b/?c:d"),
         MessageSearch(cost_usd=0.123456789),
         MessageSearch(cost_usd=1234567.5),
     ],
