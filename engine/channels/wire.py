@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from engine.channels.base import SendError, SendFailure
+from engine.keepalive import close_if_more_came
 from engine.logs import SecretMask
 from engine.text import clean_for_storage, one_line
 
@@ -114,7 +115,9 @@ async def exchange(
         async with asyncio.timeout(timeout):
             response = await client.send(request, stream=True)
             try:
-                return _answer(response, await _read(response), mask)
+                raw = await _read(response)
+                await close_if_more_came(response)
+                return _answer(response, raw, mask)
             finally:
                 await response.aclose()
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 from pydantic import SecretStr
 
+from engine.keepalive import close_if_more_came
 from engine.llm.failures import ProviderFailure, classify
 from engine.llm.providers.answer import Completion, read_completion, read_json
 from engine.llm.providers.transport import client_transport
@@ -167,9 +168,9 @@ class ChatClient:
             async with asyncio.timeout(timeout):  # httpx limits each read; a slow drip passes that
                 response = await self._http.send(request, stream=True)
                 try:
-                    return _Answer(
-                        response.status_code, response.headers, self._mask.raw(await _read(response))
-                    )
+                    body = self._mask.raw(await _read(response))
+                    await close_if_more_came(response)
+                    return _Answer(response.status_code, response.headers, body)
                 finally:
                     await response.aclose()
         except httpx.ConnectTimeout:
