@@ -48,15 +48,19 @@ FAMILIES: Mapping[str, str] = {
 ZAI_FREE = frozenset({"glm-4.7-flash", "glm-4.5-flash"})
 
 
+#: More than any model costs, and still a sum that a column holds.
+MOST_USD_PER_M = 1_000_000
+
+
 class PriceOverride(BaseModel):
     """What the operator really pays, in USD per million tokens; no multiplier is applied to it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input_per_m: Decimal = Field(ge=0)
-    cached_per_m: Decimal | None = Field(default=None, ge=0)
+    input_per_m: Decimal = Field(ge=0, le=MOST_USD_PER_M)
+    cached_per_m: Decimal | None = Field(default=None, ge=0, le=MOST_USD_PER_M)
     """Without it cached tokens cost what other input costs."""
-    output_per_m: Decimal = Field(ge=0)
+    output_per_m: Decimal = Field(ge=0, le=MOST_USD_PER_M)
 
 
 class Rates(NamedTuple):

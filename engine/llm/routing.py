@@ -91,7 +91,7 @@ class RoutingConfig(BaseModel):
 
     default: Routes
     tasks: dict[str, Routes] = Field(default_factory=dict)
-    price_multiplier: dict[str, Annotated[Decimal, Field(ge=0)]] = Field(default_factory=dict)
+    price_multiplier: dict[str, Annotated[Decimal, Field(ge=0, le=1000)]] = Field(default_factory=dict)
     """By provider: list price × this = what it charges."""
     price_overrides: dict[str, PriceOverride] = Field(default_factory=dict)
     """By "provider/model": what is really paid."""

@@ -94,6 +94,8 @@ def test_short_forms_are_understood(raw: object, conversation: list[str], other:
         ({"default": [GEMINI], "conversation": [GLM]}, "Put routes of a task under"),
         ({"conversation": "zai"}, "tasks.conversation"),
         ({"price_multiplier": {"uniapi": -1}}, "price_multiplier.uniapi"),
+        ({"price_multiplier": {"uniapi": "1e999"}}, "price_multiplier.uniapi"),
+        ({"price_overrides": {"uniapi/m": {"input_per_m": 1, "output_per_m": "1e999"}}}, "output_per_m"),
         ({"price_multiplier": {"openai": 1}}, "'openai'"),
         ({"price_overrides": {"gpt-4o": {"input_per_m": 1, "output_per_m": 1}}}, "'gpt-4o'"),
         ({"price_overrides": {"uniapi/gpt-4o": {"input_per_m": 1}}}, "output_per_m"),

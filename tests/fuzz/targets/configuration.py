@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from unittest.mock import patch
 
 import tomlkit
 
-from engine.llm.routing import RoutingError, parse_routing
+from engine.llm.routing import parse_routing
 from engine.model import PROVIDERS
 from engine.operator.audit import BadInput
 from engine.operator.configuration import check_routing
@@ -39,13 +40,21 @@ def routing(data: bytes) -> None:
 
 
 def routing_form(data: bytes) -> None:
-    """Taken apart into fields and put together, it asks for the same."""
+    """Taken apart into fields and put together, it asks for the same; prices are as exact as JSON's numbers."""
     try:
-        config = parse_routing(words_of(data), PROVIDERS)
-        fields = take_apart(check_routing(words_of(data)))
-    except (RoutingError, BadInput):
+        stored = check_routing(words_of(data))
+    except BadInput:
         return
-    assert parse_routing(put_together(fields), PROVIDERS) == config
+    again = parse_routing(put_together(take_apart(stored)), PROVIDERS)
+    assert _in_floats(again.model_dump()) == _in_floats(parse_routing(stored, PROVIDERS).model_dump())
+
+
+def _in_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_floats(item) for item in value]
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def setting(data: bytes) -> None:
