@@ -339,7 +339,7 @@ class SwitchboardApp(App[int], inherit_bindings=False):
         from console.screens.faults import FaultSwitches
 
         if self.demo is not None:
-            self.push_screen(FaultSwitches(self.demo))
+            self.push_screen(FaultSwitches(self.demo), lambda _: self.screen.refresh_bindings())
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_quit(self) -> None:

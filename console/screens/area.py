@@ -187,6 +187,15 @@ class AreaScreen(Guarded[None]):
         """The first key of an action as it is shown."""
         return self.switchboard.key_name(self.keys_of(action)[0])
 
+    def title_of(self, action: Action) -> str:
+        """What it is called now: faults of a demonstration with how many are on."""
+        on = (
+            sum(fault.on for fault in self.switchboard.demo.faults)
+            if action.demo and self.switchboard.demo
+            else 0
+        )
+        return f"{action.title}: {on} on" if on else action.title
+
     async def do(self, act: Awaitable[Done]) -> Done | None:
         """Await an act; a refusal becomes a toast and None. Whatever is on the screen is read again."""
         try:

@@ -1,4 +1,4 @@
-"""The demonstration's faults: switch one on, look what happens, switch it off."""
+"""The demonstration's faults: switch one on, look what happens, switch it off, or all that are on."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Fault(Protocol):
     title: str
     tooltip: str
     on: bool
+    once: bool
+    """It happens when it is chosen, and is over."""
 
 
 class Demonstration(Protocol):
@@ -39,10 +41,13 @@ class Demonstration(Protocol):
 
 
 class FaultSwitches(Dialog[None]):
-    """Every fault with its state; Enter switches."""
+    """Every fault with its state; Enter switches. What is on is under the cursor first."""
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS = [Binding("escape,q,F", "dismiss(None)", "Close")]  # noqa: RUF012 - Textual's way
+    BINDINGS = [  # noqa: RUF012 - Textual's way
+        Binding("escape,q,F", "dismiss(None)", "Close"),
+        Binding("x", "all_off", "All off"),
+    ]
 
     def __init__(self, demo: Demonstration) -> None:
         super().__init__()
@@ -54,21 +59,33 @@ class FaultSwitches(Dialog[None]):
             yield Lines(id="faults")
             yield Quiet(id="about", classes="detail")
             yield Quiet(
-                Content.assemble(("enter", KEY), (" switches  ", MUTED), ("esc", KEY), (" closes", MUTED))
+                Content.assemble(
+                    *(
+                        ("enter", KEY),
+                        (" switches  ", MUTED),
+                        ("x", KEY),
+                        (" switches off all that is on  ", MUTED),
+                    ),
+                    *(("esc", KEY), (" closes", MUTED)),
+                )
             )
 
     def on_mount(self) -> None:
         self.set_interval(REFRESH_SECONDS, self._tell)
         self._tell()
-        self.query_one(Lines).focus()
-
-        self.watch(self.query_one(Lines), "cursor", self._about)
+        lines = self.query_one(Lines)
+        lines.cursor = next((y for y, fault in enumerate(self._demo.faults) if fault.on), 0)
+        lines.focus()
+        self.watch(lines, "cursor", self._about)
 
     def _tell(self) -> None:
         self.query_one(Lines).show(
             Line(
                 Content.assemble(
-                    ("● on   " if fault.on else "○ off  ", BAD if fault.on else MUTED),
+                    (
+                        "▸ once " if fault.once else "● on   " if fault.on else "○ off  ",
+                        BAD if fault.on else MUTED,
+                    ),
                     fit(Content(fault.title), 22),
                     (fault.tooltip, MUTED),
                 ),
@@ -87,9 +104,14 @@ class FaultSwitches(Dialog[None]):
         self._switch(event.target)
 
     @work(exclusive=True, exit_on_error=False, group="fault")
+    async def action_all_off(self) -> None:
+        for fault in [fault for fault in self._demo.faults if fault.on]:
+            await asyncio.to_thread(self._demo.toggle, fault.key)
+        self._tell()
+
+    @work(exclusive=True, exit_on_error=False, group="fault")
     async def _switch(self, fault: Fault) -> None:
-        was_on = fault.on
         now = await asyncio.to_thread(self._demo.toggle, fault.key)  # one of them waits for a lock
-        if not now.on and not was_on:
+        if now.once:
             self.say(f"{now.title}: it happens now, once.")
         self._tell()

@@ -14,6 +14,7 @@ from console.actions import bindings
 from console.screens.filtered import FilteredScreen
 from console.screens.inbox_desk import InboxDesk
 from console.screens.inbox_rows import Shown, ThreadList, shown
+from console.screens.talk import in_the_last_minute
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.composer import Composer
 from console.widgets.filter_bar import FilterBar
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from engine.observe.threads import ThreadRow
 
 TICK_SECONDS = 10.0
-"""How often ages and countdowns are looked at; they are told to the minute."""
+"""How often ages and countdowns are looked at; they are told to the minute, the last one to the second."""
 
 
 class InboxScreen(FilteredScreen, InboxDesk):
@@ -64,6 +65,7 @@ class InboxScreen(FilteredScreen, InboxDesk):
 
     def on_mount(self) -> None:
         self.set_interval(TICK_SECONDS, self._tick, name="countdowns")
+        self._seconds = self.set_interval(1.0, self.draw_talk, name="last minute", pause=True)
 
     # What is chosen
 
@@ -120,6 +122,7 @@ class InboxScreen(FilteredScreen, InboxDesk):
             self.show_talk(view.chosen)
         if self._joined is not None and (view.edge.at, view.edge.id) > (self._joined.at, self._joined.id):
             self.read_older(view.edge, joining=True)
+        self._count_seconds()
         self.refresh_bindings()
 
     def _arrange(self) -> None:
@@ -156,6 +159,15 @@ class InboxScreen(FilteredScreen, InboxDesk):
         if self.is_current and self.composed:
             self._arrange()
             self.draw_talk()
+        self._count_seconds()
+
+    def _count_seconds(self) -> None:
+        """Before a hand-back its seconds are seen to go by."""
+        last = self.is_current and in_the_last_minute(self.thread, self.switchboard.clock)
+        if last:
+            self._seconds.resume()
+        else:
+            self._seconds.pause()
 
     # Choosing
 

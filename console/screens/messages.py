@@ -196,15 +196,23 @@ class MessagesScreen(MessagesActs):
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         self._open(event.row.id)
-        if self.has_class("-narrow"):  # the list is hidden now: the keys are for what is read
-            self.call_after_refresh(self._detail.enter)
 
     def _open(self, message_id: int) -> None:
         if not self.query(DetailPane):  # made when it is first wanted: the list comes sooner without it
             self.query_one("#panes").mount(DetailPane(self.switchboard.clock, id="detail"))
         self._open_id = message_id
         self.add_class("-open")
+        self.call_after_refresh(self._focus_what_shows)
         self.read_detail()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._focus_what_shows)
+
+    def _focus_what_shows(self) -> None:
+        """Where there is no room for the list beside the open message, the keys are for what is read."""
+        lost = self.focused is None or self.focused is self._list
+        if lost and self._open_id is not None and not self._list.display:
+            self._detail.enter()
 
     @work(exclusive=True, exit_on_error=False, group="detail")
     async def read_detail(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 
 from console.actions import bindings
@@ -16,6 +16,7 @@ from console.screens.outbound_detail import told
 from console.screens.outbound_rows import GROUP_OF, Head, Send, SendList, group_of, heading, send
 from console.widgets.arranged_list import ArrangedList
 from console.widgets.filter_bar import FilterBar
+from console.widgets.page import Page
 from console.widgets.quiet import Quiet
 from console.words import MUTED
 
@@ -51,7 +52,7 @@ class OutboundScreen(OutboundActs):
         )
         with Horizontal(id="panes"):
             yield SendList()
-            with VerticalScroll(id="detail", can_focus=False):
+            with Page(id="detail"):
                 yield Quiet(id="told")
 
     def on_mount(self) -> None:
@@ -71,6 +72,7 @@ class OutboundScreen(OutboundActs):
         """From the detail to the list, to the unfiltered list."""
         if self.has_class("-open") and self.has_class("-narrow"):
             self.remove_class("-open")
+            self._list.focus()
         elif self._search:
             self.filter_by("")
         else:
@@ -173,7 +175,16 @@ class OutboundScreen(OutboundActs):
             self.filter_by(event.row.group)
         else:
             self.add_class("-open")
+            self.call_after_refresh(self._focus_what_shows)
             self.read_detail()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._focus_what_shows)
+
+    def _focus_what_shows(self) -> None:
+        """Where there is no room for the list beside the open send, the keys are the text's."""
+        if self.composed and not self._list.display:
+            self.query_one("#detail").focus()
 
     @work(exclusive=True, exit_on_error=False, group="detail")
     async def read_detail(self) -> None:

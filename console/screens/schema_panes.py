@@ -49,9 +49,14 @@ def engines(health: SystemHealth | None) -> Content:
     if health is None or health.inbound_worker is None:
         return Content.styled("No engine is running; messages wait.", MUTED)
     state = HEALTH.get(health.inbound_worker.state, UNSEEN)
-    note = "answers messages." if state.word == "running" else "goes on by itself within 2 s of a good run."
-    if state.word not in ("running", "blocked"):
-        note = ""
+    note = "answers messages." if state.word == "running" else ""
+    if state.word == "blocked":
+        by_schema = any(blocker.code.startswith("schema.") for blocker in health.blockers)
+        note = (
+            "goes on by itself within 2 s of a good run."
+            if by_schema
+            else "not by the schema; 1 says by what."
+        )
     return Content.assemble(
         ("Engine ", MUTED),
         (f"{state.glyph} {state.word}", state.style),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from engine.observe.threads import Draft, Said, ThreadRow
 
+LAST_SECONDS = 60
+"""Before a hand-back; then seconds are counted."""
 BURST_SECONDS = 90
 """A customer's messages this close to each other share a head line."""
 UNANSWERED = ("received", "inbound_processing", "inbound_error", "inbound_human_takeover")
@@ -98,8 +100,18 @@ def _timer(row: ThreadRow, clock: Clock) -> Content:
     short = seconds < 300
     return Content.assemble(
         (" · back to the AI in ", MUTED),
-        (f"↺ {left(seconds)}" if seconds > 0 else "a moment", WARN if short else ""),
+        (f"↺ {_countdown(seconds)}" if seconds > 0 else "a moment", WARN if short else ""),
     )
+
+
+def _countdown(seconds: float) -> str:
+    return f"{-int(-seconds // 1)}s" if seconds <= LAST_SECONDS else left(seconds)
+
+
+def in_the_last_minute(row: ThreadRow | None, clock: Clock) -> bool:
+    """Whether seconds are counted down to the hand-back."""
+    seconds = remaining(clock, row.auto_release_at) if row is not None and row.owner == "human" else None
+    return seconds is not None and 0 < seconds <= LAST_SECONDS
 
 
 def window(row: ThreadRow, clock: Clock) -> Content:

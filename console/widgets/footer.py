@@ -20,8 +20,8 @@ from console.words import KEY, MUTED
 if TYPE_CHECKING:
     from console.screens.area import AreaScreen
 
-LAST = ("app.help", "app.quit")
-"""Always shown, whatever else has no room."""
+LAST = ("app.help", "app.faults", "app.quit")
+"""Always shown, whatever else has no room; the faults in a demonstration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class KeyBar(Lines):
     def _acting(self) -> list[Key]:
         host = cast("AreaScreen", self.screen)
         return [
-            Key(host.key_of(action), action.title, action.id, action.why_not(host) is None)
+            Key(host.key_of(action), host.title_of(action), action.id, action.why_not(host) is None)
             for action in self._actions
             if not action.demo or host.switchboard.demo is not None
         ]

@@ -55,6 +55,7 @@ class DetailPane(Widget):
     HELP = """\
 # A message
 `[` and `]` change the view: trip, trace, JSON, prompt. `y` copies what is shown, `e` writes it all to a file.
+`tab` leads to the text, which then scrolls.
 """
     DEFAULT_CSS = """
     DetailPane { layout: vertical; }
@@ -86,8 +87,7 @@ class DetailPane(Widget):
                 yield Quiet(id="because")
                 for name in ("calls", "rules", "figures", "history"):
                     yield Lines(id=name)
-            with Page(id="trace"):
-                yield TraceTree(id="tree")
+            yield TraceTree(id="trace")
             with Page(id="json"):
                 yield Quiet(id="raw")
             with Page(id="prompt"):
@@ -101,7 +101,7 @@ class DetailPane(Widget):
     def watch_view(self, view: str) -> None:
         if not self.is_mounted:
             return
-        entered = any(page.has_focus for page in self.query(Page))
+        entered = any(shown.has_focus for shown in self._views)
         self.query_one(ContentSwitcher).current = view
         self._tell_views()
         self._fill()
@@ -112,7 +112,12 @@ class DetailPane(Widget):
         """Have the keys scroll what is shown, at once or when it is made."""
         self._entering = not self.children
         if not self._entering:
-            self.query_one(f"#{self.view}", Page).focus()
+            self.query_one(f"#{self.view}").focus()
+
+    @property
+    def _views(self) -> list[Widget]:
+        """What takes the keys, of all views."""
+        return [*self.query(Page), self.query_one(TraceTree)]
 
     def _tell_views(self) -> None:
         tabs = [Content.styled(f" {name} ", ".tab--chosen" if name == self.view else MUTED) for name in VIEWS]
@@ -130,8 +135,8 @@ class DetailPane(Widget):
         self._tell_views()
         self._fill()
         if before is None or before.detail.chosen != told.detail.chosen:
-            for scroll in self.query(Page):
-                scroll.scroll_home(animate=False)
+            for shown in self._views:
+                shown.scroll_home(animate=False)
 
     def _fill(self) -> None:
         """Only the view that is seen."""

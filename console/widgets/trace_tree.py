@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
@@ -21,8 +22,14 @@ class TraceTree(Tree[None]):
     """A tree of JSON values. Labels are built from text, never parsed."""
 
     DEFAULT_CSS = """
-    TraceTree { background: transparent; height: auto; }
+    TraceTree { background: transparent; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+        Binding("g,home", "first", "First", show=False),
+        Binding("G,end", "last", "Last", show=False),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(
@@ -41,6 +48,16 @@ class TraceTree(Tree[None]):
         for name, value in records.items():
             self._add(self.root, name, value, opened=True)
         self.root.expand()
+
+    def action_first(self) -> None:
+        self._go(0)
+
+    def action_last(self) -> None:
+        self._go(self.last_line)
+
+    def _go(self, line: int) -> None:
+        self.cursor_line = line
+        self.scroll_to_line(line, animate=False)
 
     def _add(
         self, parent: TreeNode[None], key: str, value: Any, *, opened: bool = False, depth: int = 0

@@ -29,6 +29,8 @@ class Fault:
     """One sentence: what happens, and what to look at."""
     on: bool = False
     """Never of what happens once and is over."""
+    once: bool = False
+    """It happens when it is chosen."""
 
 
 CATALOGUE = (
@@ -75,7 +77,7 @@ CATALOGUE = (
     ),
 )
 ONCE = frozenset({"burst", "hostile"})
-"""What happens once, when it is chosen."""
+"""What happens when it is chosen, and is over."""
 
 
 class Faults:
@@ -92,7 +94,7 @@ class Faults:
         dsn: str,
         snapshot: Callable[[], EngineSnapshot],
     ) -> None:
-        self._all = [Fault(*words) for words in CATALOGUE]
+        self._all = [Fault(*words, once=words[0] in ONCE) for words in CATALOGUE]
         self._llm, self._channel = llm, channel
         self._hold_receipts, self._once = hold_receipts, {"burst": burst, "hostile": hostile}
         self._dsn, self._snapshot = dsn, snapshot

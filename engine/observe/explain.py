@@ -71,7 +71,7 @@ async def explanation(pool: Pool, message_id: int) -> Explanation:
         reason=code and one_line(code, 100),
         meaning=known and known.meaning,
         remedy=known and known.remedy,
-        route=why_this_route(turn_facts),
+        route=why_this_route(turn_facts, thinking=facts["status"] == InboundStatus.PROCESSING),
         slow=why_slow(trip, turn_facts),
         dear=why_dear(turn_facts),
         timeline=trip,

@@ -177,13 +177,14 @@ def _quiet_ms(facts: Facts) -> float:
     return 1000.0 * min(seconds + (facts["burst_seconds"] or 0.0), most)
 
 
-def why_this_route(facts: Facts) -> Routed:
-    """The routes in their order, what was tried, and what became of each."""
+def why_this_route(facts: Facts, *, thinking: bool = False) -> Routed:
+    """The routes in their order, what was tried, and what became of each; `thinking`: a turn runs now."""
     turns = [turn for turn in facts["turns"] if turn["attempts"]]
     turn = turns[-1] if turns else facts["turns"][-1] if facts["turns"] else None
     if turn is None:
+        running = "The first turn runs now; what it asks is told when it has ended."
         return Routed(
-            sentence="No model was asked, because no turn has run.",
+            sentence=running if thinking else "No model was asked, because no turn has run.",
             task=None,
             origin="",
             configured=[],

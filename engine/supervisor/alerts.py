@@ -163,7 +163,7 @@ def findings(
         )
     minutes = settings.alert_takeover_minutes
     if minutes and ages.get(InboundStatus.HUMAN_TAKEOVER, 0.0) > minutes * 60:
-        what = f"A customer has waited more than {minutes:g} min for the person who took over."
+        what = f"A customer has waited more than {minutes:g} min for a person."
         found.append(_finding("takeover", "inbox", what))
     failed, turns = errors
     if settings.alert_error_share and turns >= FEWEST_TURNS and failed / turns >= settings.alert_error_share:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.screens.faults import FaultSwitches
-from engine.demo.faults import CATALOGUE
-from tests.support.consoles import screen_text, shows
+from engine.demo.faults import CATALOGUE, ONCE
+from tests.support.consoles import screen_text, shows, until
 
 LONG = "A first sentence that is far too long for the line of its fault: its very end is readable."
 
@@ -18,17 +18,18 @@ class Switch:
     title: str
     tooltip: str
     on: bool = False
+    once: bool = False
 
 
 class Stage:
     """A switch that stays, and one that happens once."""
 
     def __init__(self) -> None:
-        self.faults = [Switch("stays", "Outage", LONG), Switch("once", "Burst", "Customers write at once.")]
+        self.faults = [Switch("stays", "Outage", LONG), Switch("once", "Burst", "All at once.", once=True)]
 
     def toggle(self, key: str) -> Switch:
         fault = next(one for one in self.faults if one.key == key)
-        fault.on = key == "stays" and not fault.on
+        fault.on = not fault.once and not fault.on
         return fault
 
 
@@ -49,7 +50,7 @@ async def test_each_fault_is_explained_in_full_and_one_that_happens_once_gives_a
 
 async def test_the_real_faults_and_the_way_out_fit_a_small_terminal(console: Any) -> None:
     class Real:
-        faults = [Switch(*words) for words in CATALOGUE]  # noqa: RUF012
+        faults = [Switch(*words, once=words[0] in ONCE) for words in CATALOGUE]  # noqa: RUF012
 
         def toggle(self, key: str) -> Switch:
             raise AssertionError
@@ -57,7 +58,23 @@ async def test_the_real_faults_and_the_way_out_fit_a_small_terminal(console: Any
     async with console(size=(80, 24)) as pilot:
         await pilot.app.push_screen(FaultSwitches(Real()))
         for fault in Real.faults:
-            await shows(pilot, f"▌○ off  {fault.title}")
+            await shows(pilot, f"▌▸ once {fault.title}" if fault.once else f"▌○ off  {fault.title}")
             await shows(pilot, fault.tooltip.split()[-1])
             await shows(pilot, "esc closes")
             await pilot.press("j")
+
+
+async def test_what_is_on_is_counted_below_found_first_and_switched_off_together(console: Any) -> None:
+    stage = Stage()
+    stage.faults[1:1] = [Switch("slow", "Slow", "It takes its time."), Switch("lost", "Lost", "It is gone.")]
+    async with console(size=(80, 24), demo=stage) as pilot:
+        await shows(pilot, "F Faults")
+        await pilot.press("F", "j", "enter", "j", "enter", "escape")
+        await shows(pilot, "F Faults: 2 on")
+        await pilot.press("F")
+        await shows(pilot, "▌● on   Slow")
+        await pilot.press("x")
+        await shows(pilot, "○ off  Lost")
+        assert not any(fault.on for fault in stage.faults)
+        await pilot.press("escape")
+        await until(pilot, lambda: "2 on" not in screen_text(pilot.app), "the footer still counts them")

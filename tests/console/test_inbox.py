@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -539,6 +540,27 @@ async def test_the_timer_is_put_off_or_called_off(
         await seen.press("H")
         await seen.sees("stays with people until handed back")
     assert release_at() is None
+
+
+async def test_the_last_minute_before_a_hand_back_is_counted_in_seconds(
+    dsn: str, rows: Connection, threads: dict[str, int]
+) -> None:
+    async with inbox(dsn) as seen:
+        await choose(seen, "Anna Berger")
+        rows.execute(
+            "UPDATE et_threads SET auto_release_at = now() + interval '50 seconds' WHERE id = %s",
+            [threads["anna"]],
+        )
+
+        def left() -> int:
+            found = re.search(r"back to the AI in ↺ (\d+)s", seen.text)
+            return int(found[1]) if found else 0
+
+        await seen.until(lambda: left() > 40, "no seconds are counted")
+        first = left()
+        await seen.until(lambda: 0 < left() <= first - 3, "the seconds stand still")
+        await seen.press("plus")
+        await seen.sees("↺ 30m")
 
 
 # Refusals

@@ -252,3 +252,28 @@ async def test_every_message_of_the_filter_goes_into_a_private_file(
     (file,) = (tmp_path / "files").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == [row["id"] for row in wanted]
+
+
+async def test_the_trace_scrolls_by_its_own_keys(console: Any) -> None:
+    async with console((80, 24)) as pilot:
+        await go(pilot, "provider:zai")
+        await pilot.press("enter")
+        await shows(pilot, "Where the time went")
+        await pilot.press("right_square_bracket")
+        await shows(pilot, "ai_trace")
+        await pilot.press("G")
+        await until(pilot, lambda: "ai_trace" not in screen_text(pilot.app), "G did not scroll")
+        await pilot.press("g")
+        await shows(pilot, "ai_trace")
+
+
+async def test_a_terminal_that_shrinks_gives_the_keys_to_the_open_message(console: Any) -> None:
+    async with console() as pilot:
+        listed = await go(pilot, "provider:zai")
+        await pilot.press("enter")
+        await shows(pilot, "Where the time went")
+        assert listed.has_focus
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: not listed.display, "the list still shows")
+        await pilot.press("pagedown")
+        await shows(pilot, "Calls to models")

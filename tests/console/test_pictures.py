@@ -165,7 +165,7 @@ def test_picture_of_alerts(dsn: str, tmp_path: Path, size: tuple[int, int], snap
     plant(dsn)
     with psycopg.connect(dsn, autocommit=True) as db:
         for rule, what, hours, over in (
-            ("takeover", "A customer has waited more than 15 min for the person who took over.", 5, 2),
+            ("takeover", "A customer has waited more than 15 min for a person.", 5, 2),
             ("spend", "Harbour Dental has spent 4.60 of 5.00 USD today.", 1, None),
         ):
             db.execute(

@@ -106,7 +106,9 @@ async def test_the_routing_that_is_stored(w: World) -> None:
 async def test_nobody_was_asked(w: World) -> None:
     message_id = await w.insert()
     assert "no turn has run" in (await explanation(w.pool, message_id)).route.sentence
-    await w.complete(await w.claim_one(), TurnOutcome.TAKEOVER, reason="policy.budget", error="used up")
+    claimed = await w.claim_one()
+    assert "The first turn runs now" in (await explanation(w.pool, message_id)).route.sentence
+    await w.complete(claimed, TurnOutcome.TAKEOVER, reason="policy.budget", error="used up")
     told = await explanation(w.pool, message_id)
     assert "the turn ended before (policy.budget)" in told.route.sentence
     assert (told.reason, told.meaning) == ("policy.budget", "Today's budget is used up.")
