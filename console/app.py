@@ -350,6 +350,8 @@ class SwitchboardApp(App[int], inherit_bindings=False):
             from console.screens.confirm import Confirm
 
             detail = "The engine in this console stops with it; messages wait until one runs again."
+            if self.demo is not None:
+                detail = "The demonstration ends, and its database is thrown away."
             if not await self.push_screen_wait(Confirm("Leave Switchboard?", detail, yes="Leave", no="Stay")):
                 return
         self.exit(0)

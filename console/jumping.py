@@ -56,6 +56,12 @@ async def open_thread(app: SwitchboardApp, thread_id: int) -> None:
     await getattr(app.screen, "open_thread")(thread_id)  # noqa: B009 - of whichever area it is
 
 
+async def open_inbox(app: SwitchboardApp, words: str) -> None:
+    """Show the conversations that match a filter."""
+    await app.switch_mode("inbox")
+    getattr(app.screen, "filter_by")(words)  # noqa: B009
+
+
 async def open_message(app: SwitchboardApp, message_id: int) -> None:
     """Show a message with its trip."""
     await app.switch_mode("messages")

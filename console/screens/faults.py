@@ -46,7 +46,7 @@ class FaultSwitches(Dialog[None]):
     CSS_PATH = "dialog.tcss"
     BINDINGS = [  # noqa: RUF012 - Textual's way
         Binding("escape,q,F", "dismiss(None)", "Close"),
-        Binding("x", "all_off", "All off"),
+        Binding("0", "all_off", "All off"),
     ]
 
     def __init__(self, demo: Demonstration) -> None:

@@ -147,6 +147,7 @@ class OverviewScreen(AreaScreen):
             self.query_one("#readiness", Lines).show([cell(waiting, limit=500)])
             return
         brief, sparks, paused = self._brief, self._sparks(health), paused_channels(health)
+        heard = any(engine.alive for engine in health.engines)
         self._tell_pane(
             "readiness",
             (brief, health.blockers, health.warnings),
@@ -154,18 +155,20 @@ class OverviewScreen(AreaScreen):
         )
         self._tell_pane(
             "engines",
-            (brief, *engine_facts(health)),
+            (brief, bool(health.queues), *engine_facts(health)),
             lambda: engines(health, brief=brief, most=2 if brief else 4),
         )
         self._tell_pane(
             "providers",
-            (brief, health.llm_providers),
-            lambda: components("Language models", health.llm_providers, 3, brief=brief),
+            (brief, heard, health.llm_providers),
+            lambda: components("Language models", health.llm_providers, 3, brief=brief, heard=heard),
         )
         self._tell_pane(
             "channels",
-            (brief, health.channels, status.held),
-            lambda: components("Channels", health.channels, 2 if brief else 4, brief=brief, held=paused),
+            (brief, heard, health.channels, status.held),
+            lambda: components(
+                "Channels", health.channels, 2 if brief else 4, brief=brief, held=paused, heard=heard
+            ),
         )
         self._tell_pane(
             "queues", (brief, sparks, *queue_facts(health)), lambda: queues(health, sparks, brief=brief)
@@ -204,7 +207,7 @@ class OverviewScreen(AreaScreen):
     # Acting
 
     async def on_lines_opened(self, event: Lines.Opened) -> None:
-        """Go where a line leads: a message, the messages of a queue, or the remedy of a blocker."""
+        """Go where a line leads: a message, what is in a queue, conversations, or the remedy of a blocker."""
         match event.target:
             case ("act", str(action)):
                 await self.perform(action)
@@ -212,6 +215,10 @@ class OverviewScreen(AreaScreen):
                 from console.jumping import open_message
 
                 await open_message(self.switchboard, message_id)
+            case ("inbox", str(words)):
+                from console.jumping import open_inbox
+
+                await open_inbox(self.switchboard, words)
             case ("queue", (str(status), outcome)):
                 from console.jumping import open_queue
 
@@ -235,6 +242,8 @@ class OverviewScreen(AreaScreen):
                 "Let the AI answer again?",
                 "It answers what has waited meanwhile, oldest first.",
             )
+            if held := self.switchboard.status.held:
+                detail += f" It stays paused {', '.join(held)}: that is switched by itself."
         if await self.app.push_screen_wait(Confirm(question, detail, yes="Stop it" if pause else "Let it")):
             feed, operator = self.switchboard.session.feed, self.switchboard.session.operator
             assert feed is not None

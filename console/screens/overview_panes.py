@@ -38,14 +38,16 @@ if TYPE_CHECKING:
     from engine.observe.reading import EngineState, QueueState
     from engine.observe.usage import Budget, Today
 
-#: Blockers and warnings by the beginning of their code: the key that clears or shows them.
+#: Blockers and warnings by the beginning of their code: the key that clears or shows them, and where they lead.
 REMEDY_KEYS = (
-    ("schema", "m", "overview.migrate"),
-    ("ai.paused", "k", "overview.pause_ai"),
-    ("channel.paused", "K", "overview.pause_channel"),
-    ("llm.unconfigured", "7, then s", "go.settings"),
+    ("schema", "m", ("act", "overview.migrate")),
+    ("ai.paused", "k", ("act", "overview.pause_ai")),
+    ("channel.paused", "K", ("act", "overview.pause_channel")),
+    ("thread.paused", "enter", ("inbox", "paused")),
+    ("llm.unconfigured", "7, then s", ("act", "go.settings")),
 )
 NAME = 16
+UNKNOWN = "not known now"
 HELD = Look("‖", "paused", WARN)
 """Of messages that wait where the AI is paused."""
 
@@ -59,7 +61,8 @@ def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
     for blocker in health.blockers[:most]:
         lines += _blocker(blocker, "✗", BAD)
     for warning in health.warnings[: max(1, most - len(health.blockers))]:
-        lines += _blocker(warning, "!", WARN)[: 1 if brief else 2]
+        what, remedy = _blocker(warning, "!", WARN)
+        lines += [Line(what.content, remedy.target)] if brief else [what, remedy]
     hidden = len(health.blockers) + len(health.warnings) - most
     if hidden > 0:
         lines.append(Line(Content.styled(f"  … and {hidden} more", MUTED)))
@@ -77,10 +80,10 @@ def _ready(health: SystemHealth) -> Content:
 
 
 def _blocker(blocker: Blocker, glyph: str, style: str) -> list[Line]:
-    key, action = next(((k, a) for code, k, a in REMEDY_KEYS if blocker.code.startswith(code)), ("", None))
+    key, target = next(((k, t) for code, k, t in REMEDY_KEYS if blocker.code.startswith(code)), ("", None))
     what = Content.assemble((f"{glyph} ", style), cell(blocker.what), "  ", cell(blocker.where, MUTED))
     remedy = Content.assemble("  → ", (f"[{key}] " if key else "", KEY), cell(blocker.remedy, MUTED))
-    return [Line(what), Line(remedy, ("act", action) if action else None)]
+    return [Line(what), Line(remedy, target)]
 
 
 def engine_facts(health: SystemHealth) -> list[Any]:
@@ -96,7 +99,8 @@ def engine_facts(health: SystemHealth) -> list[Any]:
 def engines(health: SystemHealth, *, brief: bool, most: int = 4) -> list[Line]:
     """Each engine with its heartbeat and what its worker and dispatcher do."""
     alive = [engine for engine in health.engines if engine.alive]
-    lines = [heading("Engines", f"{len(alive)} alive" if health.engines else "none has been heard of")]
+    nobody = "none has been heard of" if health.queues else UNKNOWN
+    lines = [heading("Engines", f"{len(alive)} alive" if health.engines else nobody)]
     for engine in health.engines[:most]:
         lines += _brief_engine(engine) if brief and engine.alive else _engine(engine)
     if len(health.engines) > most:
@@ -167,9 +171,13 @@ def components(
     *,
     brief: bool = False,
     held: frozenset[str] = frozenset(),
+    heard: bool = True,
 ) -> list[Line]:
-    """LLM providers, or channels: state, and why or how fast; `held` are channels on which the AI is paused."""
-    lines = [heading(title, "" if found else "none is set up")]
+    """LLM providers, or channels: state, and why or how fast; `held` are channels on which the AI is paused.
+
+    `heard`: an engine runs, which knows them all.
+    """
+    lines = [heading(title, "" if found else "none is set up" if heard else "no engine tells of them")]
     for component in found[:most]:
         state = HEALTH.get(component.state, UNSEEN)
         if component.name.partition("/")[0] in held:
@@ -216,7 +224,7 @@ def queues(health: SystemHealth, sparks: dict[str, str], *, brief: bool) -> list
     `brief` leaves out the empty ones.
     """
     shown = [queue for queue in health.queues if queue.count or not brief]
-    lines = [heading("Queues", "now · oldest" if shown else "all empty")]
+    lines = [heading("Queues", "now · oldest" if shown else "all empty" if health.queues else UNKNOWN)]
     for queue in shown:
         waiting = queue.count - queue.held
         if waiting or not (brief and queue.held):

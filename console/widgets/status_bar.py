@@ -81,7 +81,10 @@ def _facts(status: Status) -> list[Content]:
         facts.append(cell(status.place, MUTED, 40))
     if health is not None:
         alive = sum(engine.alive for engine in health.engines)
-        facts.append(Content.styled(f"{alive} engine{'' if alive == 1 else 's'}", MUTED if alive else BAD))
+        if health.engines or health.queues:  # else the database is away, and nobody knows
+            facts.append(
+                Content.styled(f"{alive} engine{'' if alive == 1 else 's'}", MUTED if alive else BAD)
+            )
         if (status.ai_paused or status.held) and health.blockers:  # else the verdict says so
             facts.append(Content.styled(" ‖ AI PAUSED ", STOPPED))
         if health.simulated:

@@ -38,7 +38,7 @@ LOOKS = 5
 USED = 2_000
 """Conversations that are looked at for the labels and operators in use."""
 KNOWN = (
-    "waiting, mine, unassigned, assigned:otto, label:vip, snoozed, person, ai, tenant:1, channel:telegram, "
+    "waiting, mine, unassigned, assigned:otto, label:vip, snoozed, paused, person, ai, tenant:1, channel:telegram, "
     "a name or number"
 )
 
@@ -55,6 +55,8 @@ class ThreadSearch:
     labels: tuple[str, ...] | None = None
     """All of them."""
     snoozed: bool | None = None
+    paused: bool | None = None
+    """The AI is paused in it alone."""
     channel: str | None = None
     tenant_id: int | None = None
     text: str | None = None
@@ -110,6 +112,8 @@ def parse_threads(words: str, me: str) -> ThreadSearch:
                 search = replace(search, unassigned=True)
             case "snoozed":
                 search = replace(search, snoozed=True)
+            case "paused":
+                search = replace(search, paused=True)
             case "person" | "human":
                 search = replace(search, owner="human")
             case "ai":
@@ -193,6 +197,7 @@ async def _stretch(connection: Connection, search: ThreadSearch, edge: Edge, str
     query = statement("threads_recent")
     for narrow, predicate in (
         (search.snoozed, b"snoozed_until IS NOT NULL"),
+        (search.paused, b"paused_at IS NOT NULL"),
         (search.labels, b"labels <> '[]'::jsonb"),
         (search.operator, b"operator IS NOT NULL"),
     ):
@@ -230,4 +235,5 @@ def _conditions(search: ThreadSearch) -> tuple[object, ...]:
         search.unassigned,
         None if search.labels is None else to_json(search.labels),
         search.snoozed,
+        search.paused,
     )

@@ -26,7 +26,14 @@ from engine.channel_watch import ChannelWatch
 from engine.channels.base import Channel, Parsed, PollingChannel, ReceiptStatus
 from engine.channels.registry import ChannelRegistry, build_channels
 from engine.database import search_index
-from engine.database.connection import DatabaseError, Listener, fetch, open_pool, to_json
+from engine.database.connection import (
+    DatabaseError,
+    Listener,
+    explain_connect_error,
+    fetch,
+    open_pool,
+    to_json,
+)
 from engine.database.directory import Directory, load_directory
 from engine.database.handle import Database
 from engine.database.migrations import MigrationRun, migrate
@@ -172,20 +179,22 @@ class Engine:
     # Running
 
     async def run(self) -> None:
-        """Run until `stop` is called or the task is cancelled. Raises SwitchboardError when it cannot start."""
+        """Run until `stop` is called or the task is cancelled. Raises SwitchboardError when it cannot start.
+
+        A database that goes away once it has read its settings is waited for.
+        """
         self._loop = asyncio.get_running_loop()
         _raise_file_limit()
         self.migration = await asyncio.to_thread(migrate, self.database.dsn)
-        await self._pool.open(wait=True)
         scheduler = AsyncIOScheduler(timezone=UTC)
         try:
-            await self._load_directory()
+            await self._open()
             self._begin()
             http = await self._serve_http()
             await self._watch_schema()
             self._schedule(scheduler)
             scheduler.start()
-            await self._beat()
+            await self._quietly(self._beat)
             log.info(
                 "engine.started", engine=self.name, database=self.database.where, http=self._http_address
             )
@@ -197,6 +206,14 @@ class Engine:
             await asyncio.shield(self._shut_down())
             if self._http_address is not None:
                 await http()
+
+    async def _open(self) -> None:
+        """Connect, and read the settings. Raises DatabaseError."""
+        try:
+            await self._pool.open(wait=True)
+            await self._load_directory()
+        except psycopg.OperationalError as error:
+            raise explain_connect_error(error, self.database.dsn) from None
 
     def _begin(self) -> None:
         for name, serve in (

@@ -2,7 +2,7 @@
 -- $1 last message before  $2 id, where times are equal  $3 how many to look at
 -- $4 owner, or NULL  $5 waiting, or NULL  $6 channel, or NULL  $7 pattern for ILIKE, or NULL  $8 tenant, or NULL
 -- $9 operator, or NULL  $10 whether it is nobody's, or NULL  $11 labels as a JSON array, or NULL
--- $12 whether it sleeps, or NULL
+-- $12 whether it sleeps, or NULL  $13 whether the AI is paused in it alone, or NULL
 -- “narrowed” gives way to the predicate of a partial index, where one holds all that can match.
 SELECT count(*) AS looked, (array_agg(s.last_message_at ORDER BY s.last_message_at, s.id))[1] AS reached_at,
        (array_agg(s.id ORDER BY s.last_message_at, s.id))[1] AS reached_id,
@@ -18,7 +18,8 @@ SELECT count(*) AS looked, (array_agg(s.last_message_at ORDER BY s.last_message_
                AND ($9::text IS NULL OR r.operator = $9)
                AND ($10::boolean IS NULL OR (r.operator IS NULL) = $10)
                AND ($11::jsonb IS NULL OR r.labels @> $11)
-               AND ($12::boolean IS NULL OR coalesce(r.snoozed_until > now(), false) = $12) AS found
+               AND ($12::boolean IS NULL OR coalesce(r.snoozed_until > now(), false) = $12)
+               AND ($13::boolean IS NULL OR (r.paused_at IS NOT NULL) = $13) AS found
           FROM (SELECT * FROM et_threads
                  WHERE last_message_at IS NOT NULL AND last_message_at <= $1 AND (last_message_at, id) < ($1, $2)
                    AND /* narrowed */ true

@@ -73,7 +73,7 @@ async def test_what_is_on_is_counted_below_found_first_and_switched_off_together
         await shows(pilot, "F Faults: 2 on")
         await pilot.press("F")
         await shows(pilot, "▌● on   Slow")
-        await pilot.press("x")
+        await pilot.press("0")
         await shows(pilot, "○ off  Lost")
         assert not any(fault.on for fault in stage.faults)
         await pilot.press("escape")

@@ -14,9 +14,11 @@ from console.actions import ACTIONS, BY_ID
 from console.areas import AREAS
 from console.screens.area import AreaScreen
 from console.screens.confirm import Confirm
+from console.screens.inbox_rows import ThreadList
 from console.session import Preferences
 from console.widgets.area_tabs import AreaTabs
 from console.widgets.footer import KeyBar
+from console.widgets.lines import Lines
 from console.widgets.status_bar import StatusBar
 from console.words import MUTED
 from tests.support.consoles import make_app, screen_text, shows, until
@@ -329,3 +331,24 @@ async def test_a_fresh_installation_is_led_to_the_set_up_at_80_columns(console: 
         await shows(pilot, "→ [7, then s] Set UNIAPI_API_KEY")
         await pilot.press("tab", "enter")
         await until(pilot, lambda: pilot.app.screen.AREA == "settings", "Settings did not open")
+
+
+@pytest.mark.parametrize("size", [(140, 40), (80, 24)])
+async def test_a_pause_of_one_conversation_is_found_from_the_overview(
+    console: Any, seed: Seed, rows: Any, size: tuple[int, int]
+) -> None:
+    paused = seed.threads["waiting"]
+    rows.execute("UPDATE et_threads SET paused_at = now() WHERE id = %s", [paused])
+    rows.execute("INSERT INTO et_platform_settings (key, value) VALUES ('ai_paused', 'true')")
+    async with console(size) as pilot:
+        await shows(pilot, "The AI is paused in 1 conversation")
+        await pilot.press("k")
+        await shows(pilot, "stays paused in 1 conversation")
+        await pilot.press("y")
+        await shows(pilot, "not where the AI is paused")
+        readiness = pilot.app.screen.query_one("#readiness", Lines)
+        line = next(line for line in readiness.lines if line.target == ("inbox", "paused"))
+        readiness.post_message(Lines.Opened(readiness, line.target))
+        await shows(pilot, "/ paused")
+        listed = pilot.app.screen.query_one(ThreadList)
+        await until(pilot, lambda: [item.row.id for item in listed.rows] == [paused], "others are listed")

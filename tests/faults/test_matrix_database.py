@@ -13,6 +13,7 @@ from psycopg import sql
 
 from engine.database.migrations import migrate
 from engine.database.schema_checks import guards
+from engine.supervisor import Engine
 from tests.faults import checks
 from tests.faults.checks import Evidence
 from tests.faults.journal import install
@@ -81,6 +82,28 @@ def test_postgres_crashes_and_the_engine_goes_on_by_itself(tmp_path: Path) -> No
             world.until_sent(world.insert("and now?", sender="late"))
             world.stop()
             assert violations(world) == {}
+
+
+def test_postgres_crashes_while_the_engine_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 11, in the middle of a start: once the settings are read, the engine waits for it."""
+    with CrashablePostgres() as postgres:
+        dsn = postgres.database("crashing")
+        install(dsn)
+        look = Engine._watch_schema
+
+        async def crash_first(engine: Engine) -> None:
+            monkeypatch.setattr(Engine, "_watch_schema", look)
+            postgres.crash()
+            await look(engine)
+
+        monkeypatch.setattr(Engine, "_watch_schema", crash_first)
+        with trip(dsn, tmp_path, http_enabled=True, http_port=0, lease_seconds=3.0) as world:
+            engine = world.start()
+            assert [blocker.code for blocker in engine.snapshot().blockers] == ["database.unreachable"]
+            postgres.start()
+            seconds_until(engine, True, RECOVERY_SECONDS)
+            world.connection = psycopg.connect(dsn, autocommit=True, row_factory=psycopg.rows.dict_row)
+            world.until_sent(world.insert("hello", sender="early"))
 
 
 def test_killed_backends_are_replaced(world: Trip) -> None:

@@ -31,7 +31,7 @@ from tests.support.plans import assert_bounded, plans
 from tests.support.rows import connect
 
 CROWD = pytest.mark.xdist_group("crowd")
-NOTHING = [None] * 9
+NOTHING = [None] * 10
 
 
 @pytest.fixture
@@ -148,6 +148,10 @@ async def test_labels_owners_and_sleep_narrow_both_parts(
     )
     assert threads["ben"] in [row.id for row in (await inbox(pool, ThreadSearch())).urgent], "back by itself"
     assert await found("snoozed") == [threads["dora"]]
+    rows.execute(
+        "UPDATE et_threads SET paused_at = now() WHERE id IN (%s, %s)", [threads["ben"], threads["gus"]]
+    )
+    assert await found("paused") == [threads["ben"], threads["gus"]]
     assert (await desk_words(pool)).labels == ("vip", "late")
 
 
@@ -219,7 +223,7 @@ async def test_a_search_looks_on_until_it_has_found_something_or_looked_long_eno
         ("threads_urgent", [300, 300, *NOTHING, 120], 6_000),
         (
             "threads_urgent",
-            [300, 300, "human", True, "telegram", "%9%", 1, "lena", False, '["vip"]', None, 120],
+            [300, 300, "human", True, "telegram", "%9%", 1, "lena", False, '["vip"]', None, True, 120],
             6_000,
         ),
         ("threads_recent", [NEVER, TOP, PAGE, *NOTHING], 2 * PAGE),
