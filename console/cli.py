@@ -69,7 +69,9 @@ def console(
     no_engine: Annotated[
         bool, typer.Option("--no-engine", help="Attach to engines running elsewhere; bring none.")
     ] = False,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Look, and change nothing; brings no engine.")
+    ] = False,
     low_bandwidth: Annotated[
         bool, typer.Option("--low-bandwidth", help="Refresh less often; for slow lines.")
     ] = False,

@@ -48,16 +48,20 @@ def open_console(
     low_bandwidth: bool = False,
     survive_hangup: bool = False,
 ) -> int:
-    """Run the console on the settings in force until the person leaves it; returns the exit code."""
-    if survive_hangup and no_engine:
-        _usage("With --no-engine nothing is left to go on: leave out --survive-hangup.")
+    """Run the console on the settings in force until the person leaves it; returns the exit code.
+
+    Who only looks brings no engine: one would migrate the schema and answer.
+    """
+    if survive_hangup and (no_engine or read_only):
+        attached = "--no-engine" if no_engine else "--read-only"
+        _usage(f"With {attached} nothing is left to go on: leave out --survive-hangup.")
     need_terminal("switchboard status, or switchboard engine")
     gc.disable()  # until the first paint: what is loaded stays, and a look through it finds nothing to free
     from console.app import run_console
 
     return run_console(
         _settings,
-        with_engine=not no_engine,
+        with_engine=not (no_engine or read_only),
         read_only=read_only,
         low_bandwidth=low_bandwidth,
         survive_hangup=survive_hangup,

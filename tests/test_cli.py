@@ -174,6 +174,7 @@ def test_options_of_the_console_do_not_go_with_commands(shell: Shell) -> None:
 
 def test_an_engine_that_is_not_there_cannot_survive(shell: Shell) -> None:
     assert_one_line(shell("--no-engine", "--survive-hangup"), 2, "--survive-hangup")
+    assert_one_line(shell("--read-only", "--survive-hangup"), 2, "--survive-hangup")
 
 
 def test_the_console_asks_for_a_terminal(shell: Shell) -> None:

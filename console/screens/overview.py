@@ -13,9 +13,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from console.actions import bindings
-from console.sanitise import cell
 from console.screens.area import AreaScreen
 from console.screens.overview_panes import (
+    awaited,
     components,
     engine_facts,
     engines,
@@ -144,7 +144,7 @@ class OverviewScreen(AreaScreen):
             return
         if health is None:
             waiting = status.failure or f"{status.phase.capitalize()} …"
-            self.query_one("#readiness", Lines).show([cell(waiting, limit=500)])
+            self.query_one("#readiness", Lines).show(awaited(waiting, self.size.width - 2))
             return
         brief, sparks, paused = self._brief, self._sparks(health), paused_channels(health)
         heard = any(engine.alive for engine in health.engines)

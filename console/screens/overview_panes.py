@@ -52,6 +52,13 @@ HELD = Look("‖", "paused", WARN)
 """Of messages that wait where the AI is paused."""
 
 
+def awaited(text: str, width: int) -> list[Line]:
+    """What is awaited, or why it does not come, over as many lines as it needs."""
+    import textwrap
+
+    return [Line(cell(part)) for part in textwrap.wrap(cell(text, limit=500).plain, max(20, width))]
+
+
 def readiness(health: SystemHealth, *, brief: bool) -> list[Line]:
     """Ready, or each blocker with its remedy and the key that does it; then what is worth knowing."""
     most = 2 if brief else 6

@@ -153,7 +153,8 @@ def bind(host: str, port: int) -> socket.socket:
 def _bind_error(error: OSError, host: str, port: int, place: str) -> HttpError:
     if error.errno == errno.EADDRINUSE:
         return HttpError(
-            f"Port {port} is taken on {host}.", "Set SWITCHBOARD_HTTP_PORT or stop the other engine."
+            f"Port {port} is taken on {host}.",
+            "If another engine runs here, attach to it: switchboard --no-engine. Else set SWITCHBOARD_HTTP_PORT.",
         )
     if error.errno == errno.EACCES:
         return HttpError(
