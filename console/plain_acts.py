@@ -40,6 +40,8 @@ def takeover_lines(taken: Takeover, operator: str) -> Iterator[str]:
     if taken.already_owner and taken.previous_operator not in (None, operator):
         yield f"· {_line(taken.previous_operator or '')} had it before"
     yield f"· {_count(taken.parked_messages, 'message')} waiting, {_count(taken.cancelled_sends, 'send')} cancelled"
+    if taken.turn_running:
+        yield "· what the AI is writing becomes a draft"
     if taken.sends_in_flight:
         yield f"! {_count(taken.sends_in_flight, 'send')} of the AI on the way already"
 

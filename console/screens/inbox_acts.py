@@ -19,7 +19,7 @@ from console.words import MUTED
 
 if TYPE_CHECKING:
     from engine.observe.threads import Draft
-    from engine.operator.takeover import Release, Takeover
+    from engine.operator.takeover import Release
 
 MINUTES = 30
 """How much longer `+` keeps a conversation."""
@@ -237,15 +237,13 @@ class InboxActs(InboxTalk):
 
     @work(exclusive=True, exit_on_error=False, group="dialog")
     async def act_take_over(self) -> None:
-        from console.screens.taking import take
+        from console.screens.taking import take, told
 
         row = self.thread
         assert row is not None
         taken = await take(self, row.id)
         if taken is not None:
-            self.say(
-                told_takeover(taken, self.switchboard.clock.time(taken.auto_release_at)), title="Yours now"
-            )
+            self.say(told(taken, self.switchboard.clock.time(taken.auto_release_at)), title="Yours now")
             self.unfold()
             await self.renew_talk()
             self._composer.focus()
@@ -315,21 +313,6 @@ class InboxActs(InboxTalk):
             self.say(await copy(self.app, entry.body.plain))
         except ValueError as error:
             self.say(str(error), title="Not copied", bad=True)
-
-
-def told_takeover(taken: Takeover, back_at: str) -> str:
-    """What a takeover did, in words."""
-    parts = []
-    if taken.sends_in_flight:
-        parts.append(f"{taken.sends_in_flight} of the AI already leaving, which cannot be held back")
-    if taken.cancelled_sends:
-        parts.append(f"{taken.cancelled_sends} unsent of the AI cancelled")
-    if taken.parked_messages:
-        parts.append(f"{taken.parked_messages} of the customer wait for you")
-    if taken.auto_release_at is not None:
-        parts.append(f"back to the AI at {back_at} unless you write")
-    told = "; ".join(parts) or "nothing of the AI was under way"
-    return f"{told[:1].upper()}{told[1:]}."
 
 
 def told_release(back: Release) -> str:

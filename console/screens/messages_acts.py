@@ -117,20 +117,14 @@ class MessagesActs(FilteredScreen):
     @work(exclusive=True, exit_on_error=False, group="act")
     async def act_take_over(self) -> None:
         from console.jumping import open_thread
-        from console.screens.taking import take
+        from console.screens.taking import take, told
 
         thread_id = self.subject("message").thread_id
         taken = await take(self, thread_id)
         if taken is None:
             return
-        told = [f"Thread {thread_id} is yours"]
-        if taken.previous_operator and taken.already_owner:
-            told.append(f"{taken.previous_operator} had it before")
-        if taken.cancelled_sends:
-            told.append(f"{taken.cancelled_sends} unsent of the AI cancelled")
-        if taken.sends_in_flight:
-            told.append(f"{taken.sends_in_flight} of the AI could not be held back")
-        self.say("; ".join(told) + ".", title="Taken over")
+        back_at = self.switchboard.clock.time(taken.auto_release_at)
+        self.say(told(taken, back_at), title=f"Thread {thread_id} is yours")
         if "inbox" in self.switchboard.MODES:
             await open_thread(self.switchboard, thread_id)
 

@@ -45,6 +45,8 @@ class Takeover(BaseModel):
     """Messages of the AI that were leaving already and cannot be held back."""
     parked_messages: int
     """Inbound messages that now wait for the person."""
+    turn_running: bool
+    """The AI was at an answer; its text is kept as a draft."""
     already_owner: bool
     """A person, perhaps another one, owned the thread before."""
     previous_operator: str | None
@@ -167,7 +169,7 @@ async def lock_thread(connection: Connection, thread_id: int) -> Row:
         connection,
         f"Thread {thread_id}",
         """SELECT id, tenant_id, channel, account, owner, operator, epoch, auto_release_at, labels, snoozed_until,
-                  last_inbound_at
+                  last_inbound_at, holder
              FROM et_threads WHERE id = %s FOR UPDATE""",
         thread_id,
     )
@@ -244,6 +246,7 @@ async def take(
         cancelled_sends=len(done["cancelled"]),
         sends_in_flight=len(done["leaving"]),
         parked_messages=len(done["parked"]),
+        turn_running=thread["holder"] is not None,
         already_owner=thread["owner"] == "human",
         previous_operator=thread["operator"],
         auto_release_at=done["auto_release_at"],

@@ -27,6 +27,7 @@ async def test_takeover_parks_what_is_open_and_cancels_what_is_unsent(w: World) 
 
     assert (taken.cancelled_sends, taken.sends_in_flight, taken.parked_messages) == (1, 0, 3)
     assert not taken.already_owner
+    assert taken.turn_running, "its answer is on the way"
     thread = await w.thread(thread_id)
     assert (thread["owner"], thread["operator"], thread["epoch"]) == ("human", "anna", taken.epoch)
     assert taken.epoch == claim.epoch + 1
