@@ -132,7 +132,8 @@ class MessagesActs(FilteredScreen):
     async def act_copy(self) -> None:
         from console.clipboard import copy
 
-        text = self._detail.plain() if self._open_id is not None else self.subject("message").text
+        opened = self._detail.plain() if self._open_id is not None else ""
+        text = opened or self.subject("message").text  # what is opened may not be read yet
         try:
             self.say(await copy(self.app, text))
         except ValueError as error:

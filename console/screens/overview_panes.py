@@ -106,7 +106,7 @@ def engine_facts(health: SystemHealth) -> list[Any]:
 def engines(health: SystemHealth, *, brief: bool, most: int = 4) -> list[Line]:
     """Each engine with its heartbeat and what its worker and dispatcher do."""
     alive = [engine for engine in health.engines if engine.alive]
-    nobody = "none has been heard of" if health.queues else UNKNOWN
+    nobody = "none runs" if health.queues else UNKNOWN
     lines = [heading("Engines", f"{len(alive)} alive" if health.engines else nobody)]
     for engine in health.engines[:most]:
         lines += _brief_engine(engine) if brief and engine.alive else _engine(engine)

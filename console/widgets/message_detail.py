@@ -178,7 +178,7 @@ class DetailPane(Widget):
 
     def plain(self) -> str:
         """What is shown, as text for the clipboard."""
-        if self.told is None:
+        if self.told is None or not self.children:
             return ""
         detail = self.told.detail
         match self.view:
