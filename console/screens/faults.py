@@ -63,7 +63,7 @@ class FaultSwitches(Dialog[None]):
                     *(
                         ("enter", KEY),
                         (" switches  ", MUTED),
-                        ("x", KEY),
+                        ("0", KEY),
                         (" switches off all that is on  ", MUTED),
                     ),
                     *(("esc", KEY), (" closes", MUTED)),
