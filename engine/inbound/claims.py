@@ -47,6 +47,8 @@ class Claim:
     opted_out: bool
     asked_for: bool
     """An operator replayed it or handed it back: it is answered however old it is."""
+    last_inbound_at: datetime | None
+    """When the customer last wrote, in whichever message."""
     claimed_at: datetime
     mode: str | None = None
     """Whether the thread's replies are sent (`auto`) or drafted (`suggest`); None: as its agent has it."""
@@ -171,6 +173,7 @@ def claim_of(row: Row) -> Claim:
         lead_name=row["lead_name"],
         opted_out=row["opted_out_at"] is not None,
         asked_for=row["asked_for"],
+        last_inbound_at=row["last_inbound_at"],
         claimed_at=row["claimed_at"],
         mode=row["mode"],
     )
@@ -273,7 +276,9 @@ async def reserve_budget(pool: Pool, claim: Claim, amount: Decimal, cap: Decimal
     async with pool.connection() as connection, connection.transaction():
         # The tenant's row is the lock, so that two engines cannot both take the last cent.
         await connection.execute("SELECT FROM et_tenants WHERE id = %s FOR NO KEY UPDATE", [claim.tenant_id])
-        rows = await fetch(connection, "reserve_budget", claim.tenant_id, claim.thread_id, amount, cap)
+        rows = await fetch(
+            connection, "reserve_budget", claim.tenant_id, claim.thread_id, amount, cap, claim.token
+        )
     return rows[0]["ok"], rows[0]["spent"]
 
 

@@ -123,6 +123,7 @@ class Resolver:
             history=claim.history,
             human_until=claim.human_until,
             window_hours=self._window_hours(claim.channel),
+            last_inbound_at=claim.last_inbound_at if claim.asked_for else None,
             max_age_hours=None if claim.asked_for else settings.max_message_age_hours,
             record_context_prompt=settings.record_context_prompt,
             reserve=self._reserve(claim, spent) if reserve else _free,

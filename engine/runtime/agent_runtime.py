@@ -55,6 +55,8 @@ class TurnRequest:
     human_until: datetime | None
     """When the last stretch in which a person answered ended."""
     window_hours: float | None
+    last_inbound_at: datetime | None
+    """When the customer last wrote, where that may be after `new`: the channel's window is counted from it."""
     max_age_hours: float | None
     """Older messages are left to a person; None: none is too old."""
     record_context_prompt: bool
@@ -180,6 +182,7 @@ class ConversationAgentRuntime:
             history=request.history,
             opted_out=request.opted_out,
             window_hours=request.window_hours,
+            last_inbound_at=request.last_inbound_at,
             max_age_hours=request.max_age_hours,
             replies=replies,
             replies_per_hour=most,

@@ -126,6 +126,8 @@ class Situation:
     """The AI's own in the thread within `LOOP_WINDOW`."""
     replies_per_hour: int
     human_phrases: Sequence[str]
+    last_inbound_at: datetime | None = None
+    """When the customer last wrote, where that may be after `newest_new`."""
     for_person: bool = False
     """A person asked for the text and decides about it: what would call one does not block."""
 
@@ -187,9 +189,8 @@ def _stale(situation: Situation) -> Block | None:
 
 
 def _window(situation: Situation) -> Block | None:
-    if situation.window_hours is None or situation.now - situation.newest_new <= timedelta(
-        hours=situation.window_hours
-    ):
+    newest = max(situation.newest_new, situation.last_inbound_at or situation.newest_new)
+    if situation.window_hours is None or situation.now - newest <= timedelta(hours=situation.window_hours):
         return None
     return Block("policy.window", f"the channel's {situation.window_hours:g} h window has closed")
 

@@ -46,7 +46,8 @@ taken AS (
       FROM found c
      WHERE m.id = ANY (c.ids) AND (m.delivery_status = 'received') IS TRUE
  RETURNING m.id, c.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
-           greatest(least(m.created_at, now()), '2000-01-01') AS created_at,
+           -- A provider that was away delivers late: the customer wrote when the provider says.
+           greatest(least(m.created_at, m.provider_timestamp, now()), '2000-01-01') AS created_at,
            left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
            m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name,
            m.reason IN ('replay', 'handed_back') AS asked_for
@@ -73,7 +74,7 @@ held AS (
 )
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
        t.epoch, t.claim_token AS token, t.mode, t.human_until, m.head_id, m.attempts, m.messages, m.sender, m.sender_name,
-       m.asked_for, l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
+       m.asked_for, t.last_inbound_at, l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
        coalesce(h.history, '[]') AS history
   FROM held t
   JOIN turns m ON m.thread_id = t.id

@@ -22,15 +22,22 @@ locked AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ),
 verdict AS MATERIALIZED (
-    SELECT v.*, v.result NOT IN ('drafted', 'lost_claim', 'superseded') AS ends
+    SELECT v.*, NOT v.written AND v.result NOT IN ('drafted', 'lost_claim', 'superseded') AS ends
       FROM (SELECT d.head_id, d.token, d.thread_id, d.epoch, d.message_ids, d.lead_id, d.tenant_id, d.channel, d.account,
                    d.reason, d.error, d.hand_over, d.opt_out, d.retry_seconds,
-                   t.lead_id AS thread_lead, t.address, t.last_inbound_at,
-                   CASE WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
+                   t.lead_id AS thread_lead, t.address, t.last_inbound_at, w.outcome IS NOT NULL AS written, w.reply_message_id,
+                   CASE WHEN w.outcome IS NOT NULL THEN w.outcome
+                        WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
                         WHEN t.claim_token <> d.token OR t.holder IS DISTINCT FROM $2 THEN 'lost_claim'
                         WHEN d.restartable AND d.outcome = 'replied' AND t.due_at IS NOT NULL THEN 'superseded'
                         ELSE d.outcome END AS result
-              FROM d JOIN locked t ON t.id = d.thread_id) v
+              FROM d JOIN locked t ON t.id = d.thread_id
+              LEFT JOIN LATERAL (
+                   -- Written before, by a commit whose answer was lost: told again as it was, and not counted twice.
+                   SELECT outcome, reply_message_id FROM et_turns
+                    WHERE message_id = d.head_id AND claim_token = d.token
+                      AND (t.owner, t.epoch, t.claim_token, t.holder) IS DISTINCT FROM ('ai', d.epoch, d.token, $2)
+                    LIMIT 1) w ON true) v
 ),
 moved AS (
     UPDATE et_messages m
@@ -41,7 +48,8 @@ moved AS (
            turn_head_id = CASE v.result WHEN 'replied' THEN m.turn_head_id END,
            replied_at = CASE v.result WHEN 'replied' THEN now() END,
            lease_until = NULL,
-           reason = v.reason,
+           -- What an operator asked for stays asked for, however old it is.
+           reason = CASE WHEN v.result = 'retry' AND m.reason IN ('replay', 'handed_back') THEN m.reason ELSE v.reason END,
            last_error = v.error,
            updated_at = now()
       FROM verdict v
@@ -99,7 +107,7 @@ recorded AS (
       FROM verdict v
       JOIN d USING (head_id, token)
       LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
-     WHERE v.result <> 'superseded'
+     WHERE v.result <> 'superseded' AND NOT v.written
 ),
 consented AS (
     UPDATE et_leads l SET opted_out_at = CASE WHEN e.opt_out THEN now() END
@@ -129,7 +137,7 @@ used AS (
            count(*) FILTER (WHERE d.spent_usd IS NULL), coalesce(sum(d.prompt_tokens), 0),
            coalesce(sum(d.completion_tokens), 0), coalesce(sum(d.spent_usd), 0)
       FROM verdict v JOIN d USING (head_id, token)
-     WHERE v.result <> 'superseded' AND d.provider IS NOT NULL
+     WHERE v.result <> 'superseded' AND NOT v.written AND d.provider IS NOT NULL
      GROUP BY d.tenant_id, coalesce(d.agent_id, 0), d.task, d.provider, d.model
      ORDER BY 2, 3, 4, 5, 6
         ON CONFLICT (hour, tenant_id, agent_id, task, provider, model, shard) DO UPDATE
@@ -139,7 +147,7 @@ used AS (
            completion_tokens = u.completion_tokens + excluded.completion_tokens,
            cost_usd = u.cost_usd + excluded.cost_usd
 )
-SELECT v.head_id, v.token, v.result, r.id AS reply_id, q.id AS queue_id, coalesce(e.direct, false) AS direct,
+SELECT v.head_id, v.token, v.result, coalesce(r.id, v.reply_message_id) AS reply_id, q.id AS queue_id, coalesce(e.direct, false) AS direct,
        v.thread_lead AS lead_id, v.last_inbound_at, now() AS claimed_at,
        CASE WHEN e.direct THEN coalesce(
            nullif(v.address, ''),

@@ -21,7 +21,7 @@ taken AS (
            lease_until = (SELECT lease_until FROM et_messages WHERE id = $4)
       FROM more WHERE m.id = more.id AND m.delivery_status = 'received'
  RETURNING m.id, left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
-           m.created_at::timestamptz AS created_at,
+           greatest(least(m.created_at, m.provider_timestamp, now()), '2000-01-01')::timestamptz AS created_at,
            m.provider_message_id
 ),
 emptied AS (

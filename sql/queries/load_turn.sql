@@ -5,6 +5,7 @@ SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id
        json_build_array(json_build_array(m.id, left(m.text_content, 20000), m.raw_payload->>'kind',
                                          m.created_at::timestamptz, m.provider_message_id)) AS messages,
        m.raw_payload->>'from' AS sender, m.raw_payload->>'name' AS sender_name, true AS asked_for,
+       t.last_inbound_at,
        l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
        coalesce(h.history, '[]') AS history
   FROM et_messages m

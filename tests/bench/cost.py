@@ -68,7 +68,9 @@ class Without:
 
 
 _NO_TURN_RECORD = Edit(
-    "complete_turns", "WHERE v.result <> 'superseded'\n),\nconsented", "WHERE false\n),\nconsented"
+    "complete_turns",
+    "WHERE v.result <> 'superseded' AND NOT v.written\n),\nconsented",
+    "WHERE false\n),\nconsented",
 )
 _NO_USAGE = Edit("complete_turns", "AND d.provider IS NOT NULL", "AND false")
 _NO_TRACE = Edit("complete_turns", "'outbound', d.text, d.raw_payload,", "'outbound', d.text, NULL,")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from engine.database.connection import Connection, connect
+from engine.database.connection import Connection, Pool, connect, open_pool
 from engine.inbound import claims
 from engine.inbound.claims import Claim, Completion
 from engine.model import AITrace, TurnKind, TurnOutcome, Usage
@@ -19,6 +22,12 @@ async def _no_quiet_window(db: Connection) -> None:
     await db.execute(
         "INSERT INTO et_platform_settings (key, value) VALUES ('quiet_window', '{\"seconds\": 0, \"max_seconds\": 0}')"
     )
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[Pool]:
+    async with open_pool(dsn, size=1) as pool:
+        yield pool
 
 
 async def insert(db: Connection, text: str, sender: str = "anna") -> int:
@@ -85,6 +94,55 @@ async def test_a_lost_claim_writes_nothing_but_its_record(db: Connection) -> Non
     assert await complete(db, replied(fresh), "healthy") == "replied"
     assert await column(db, "SELECT text_content FROM et_messages WHERE author = 'ai'") == ["Hello!"]
     assert await column(db, "SELECT draft FROM et_turns WHERE outcome = 'lost_claim'") == ["from the grave"]
+
+
+async def test_a_completion_whose_answer_was_lost_is_told_again_and_counted_once(db: Connection) -> None:
+    await insert(db, "hello")
+    mine = (await claim(db))[0]
+    once = (await claims.complete_turns(db, "one", [replied(mine)]))[0]
+    again = (await claims.complete_turns(db, "one", [replied(mine)]))[0]
+    assert once is not None and again is not None
+    assert (again.result, again.reply_id) == ("replied", once.reply_id)
+    await db.execute("UPDATE et_threads SET owner = 'human', epoch = epoch + 1, owner_since = now()")
+    assert await complete(db, replied(mine)) == "replied", (
+        "a takeover after it makes no draft of what was sent"
+    )
+    assert await column(db, "SELECT outcome FROM et_turns") == ["replied"]
+
+
+async def test_what_was_asked_for_stays_asked_for_when_the_model_hiccups(db: Connection) -> None:
+    message = await insert(db, "hello")
+    await db.execute("UPDATE et_messages SET reason = 'replay'")
+    first = (await claim(db))[0]
+    failed = TurnResult(TurnOutcome.RETRY, reason="llm.transient", started_at=first.claimed_at)
+    assert (
+        await complete(db, Completion(first, failed, TurnKind.REPLAY, 1, 1, True, False, None, 0.0))
+        == "retry"
+    )
+    second = (await claim(db))[0]
+    assert second.head_id == message and second.asked_for
+
+
+async def test_only_who_holds_the_thread_sets_money_aside(db: Connection, pool: Pool) -> None:
+    await insert(db, "hello")
+    stale = (await claim(db, "zombie", lease=0.01))[0]
+    await asyncio.sleep(0.05)
+    await claims.rescue_turns(db, max_attempts=5)
+    await claims.reserve_budget(pool, stale, Decimal("0.05"), Decimal(5))
+    assert await column(db, "SELECT reserved_usd FROM et_threads") == [None]
+    fresh = (await claim(db, "healthy"))[0]
+    await claims.reserve_budget(pool, stale, Decimal("0.05"), Decimal(5))
+    assert await column(db, "SELECT reserved_usd FROM et_threads") == [None]
+    await claims.reserve_budget(pool, fresh, Decimal("0.05"), Decimal(5))
+    assert await column(db, "SELECT reserved_usd FROM et_threads") == [Decimal("0.05")]
+
+
+async def test_what_a_provider_delivers_late_is_as_old_as_its_customer_wrote_it(db: Connection) -> None:
+    await insert(db, "hello")
+    await db.execute("UPDATE et_messages SET provider_timestamp = now() - interval '2 days'")
+    mine = (await claim(db))[0]
+    assert mine.claimed_at - mine.messages[0].created_at >= timedelta(days=2)
+    assert mine.last_inbound_at is not None and mine.last_inbound_at <= mine.claimed_at
 
 
 async def test_a_zombie_cannot_renew(db: Connection) -> None:

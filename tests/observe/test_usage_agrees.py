@@ -65,9 +65,21 @@ async def turns(db: Connection) -> None:
         await db.execute(
             "UPDATE et_threads SET claim_token = claim_token + 1 WHERE id = %s", [held[4].thread_id]
         )
-        await claims.complete_turns(db, engine, [completion(claim, n) for n, claim in enumerate(held)])
+        batch = [completion(claim, n) for n, claim in enumerate(held)]
+        first = await claims.complete_turns(db, engine, batch)
+        before = await fetch_counts(db)
+        # The answer of the commit was lost, and it is written again: nothing counts twice.
+        again = await claims.complete_turns(db, engine, batch)
+        assert [done and done.result for done in again] == [done and done.result for done in first]
+        assert await fetch_counts(db) == before
     for provider, model, usd in ANSWERS:
         await fetch(db, "record_dry_run", to_json(dry_run(provider, model, usd)))
+
+
+async def fetch_counts(db: Connection) -> Any:
+    sql = """SELECT (SELECT count(*) FROM et_turns) AS turns, (SELECT sum(turns) FROM et_usage_hourly) AS counted,
+                    (SELECT count(*) FROM et_messages) AS messages"""
+    return await (await db.execute(sql)).fetchone()
 
 
 def completion(claim: claims.Claim, number: int) -> Completion:

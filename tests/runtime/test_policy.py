@@ -65,6 +65,7 @@ def test_whoever_asks_for_a_person_says_one_of_the_pieces_that_are_looked_for_fi
         ({"newest_new": NOW - timedelta(hours=25)}, "policy.stale"),
         ({"newest_new": NOW - timedelta(hours=23)}, None),
         ({"newest_new": NOW - timedelta(hours=7), "window_hours": 6.0}, "policy.window"),
+        ({"newest_new": NOW - timedelta(hours=7), "last_inbound_at": NOW, "window_hours": 6.0}, None),
         ({"replies": 30}, "policy.loop_guard"),
         ({"replies": 29}, None),
         ({"texts": ["x" * 30], "history": [said("customer")] * 3}, "policy.loop_guard"),
