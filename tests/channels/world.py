@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,14 +36,17 @@ CUSTOMER = {
     "waha": "4915199@c.us",
     "evolution": "4915199@c.us",
 }
+RECORDED = re.compile(r"\b17715\d{5}\b")
+"""The time at which bodies were recorded."""
 WAHA_ACKS = {"failed": -1, "sent": 1, "delivered": 2, "read": 3}
 EVOLUTION_STATUS = {"failed": "ERROR", "sent": "SERVER_ACK", "delivered": "DELIVERY_ACK", "read": "READ"}
 
 
 def body(channel: str, name: str) -> dict[str, Any]:
-    """A recorded body, to be changed at will."""
-    kept: dict[str, Any] = json.loads((BODIES / channel / f"{name}.json").read_text())["body"]
-    return copy.deepcopy(kept)
+    """A recorded body as if it was sent now, to be changed at will."""
+    text = RECORDED.sub(str(int(time.time())), (BODIES / channel / f"{name}.json").read_text())
+    sent: dict[str, Any] = json.loads(text)["body"]
+    return sent
 
 
 def account(channel: str, url: str, **fields: Any) -> dict[str, Any]:
