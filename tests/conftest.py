@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,12 +11,14 @@ import pytest
 from engine.database.connection import Connection, connect
 from tests.support.postgres import Server, embedded_server, system_binaries, system_server
 
+# Tests start hundreds of processes: what one has compiled, the next one finds, also where the machine would have none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the person who runs the tests leaks in."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(
             ("SWITCHBOARD_", "UNIAPI_", "ZAI_", "TELEGRAM_", "WHATSAPP_", "WAHA_", "EVOLUTION_")
