@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -54,6 +55,7 @@ class Exit:
             number = getattr(signal, name, None)
             if number is not None:
                 self._before[number] = signal.signal(number, self._on_signal)
+        threading.Thread(target=self._watch_terminal, name="console terminal", daemon=True).start()
         return self
 
     def __exit__(
@@ -73,8 +75,18 @@ class Exit:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
+    def _watch_terminal(self) -> None:
+        """A terminal that is lost does not always tell by a signal: under nohup, or in a container, it does not."""
+        if not hasattr(select, "poll") or self._attributes is None:
+            return
+        terminal = select.poll()
+        terminal.register(0, 0)  # wakes when it is gone, and for nothing else
+        terminal.poll()
+        if not self._done.is_set():
+            self._on_signal(signal.SIGHUP, None)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._alone:
+        if self._alone and number != signal.SIGHUP:
             self.code = 128 + number
             self._asked.set()
         if self.code is not None:

@@ -146,16 +146,22 @@ def test_a_signal_ends_it_even_when_the_terminal_takes_no_bytes(terminal: Opener
         assert_given_back(screen)
 
 
-def test_a_lost_terminal_ends_it_and_drains_the_engine(terminal: Opener, rows: Any) -> None:
-    with terminal(engine=True) as screen:
+@pytest.mark.parametrize("controlling", [True, False], ids=["told", "untold"])
+def test_a_lost_terminal_ends_it_and_drains_the_engine(
+    terminal: Opener, rows: Any, controlling: bool
+) -> None:
+    with terminal(engine=True, controlling=controlling) as screen:
         name = engine_of(rows)
         screen.hang_up()
         assert screen.wait(6) == 128 + signal.SIGHUP
         assert stopped_at(rows, name) is not None
 
 
-def test_an_engine_that_is_to_survive_goes_on_without_its_terminal(terminal: Opener, rows: Any) -> None:
-    with terminal(engine=True, survive=True) as screen:
+@pytest.mark.parametrize("controlling", [True, False], ids=["told", "untold"])
+def test_an_engine_that_is_to_survive_goes_on_without_its_terminal(
+    terminal: Opener, rows: Any, controlling: bool
+) -> None:
+    with terminal(engine=True, survive=True, controlling=controlling) as screen:
         name = engine_of(rows)
         screen.await_text("Passing through")
         screen.hang_up()

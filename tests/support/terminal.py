@@ -40,10 +40,14 @@ class Terminal:
         engine: bool = False,
         survive: bool = False,
         read_only: bool = False,
+        controlling: bool = True,
         before: str = "",
         environment: dict[str, str] | None = None,
     ) -> None:
-        """`before`: source run in the console's process before it starts, to plant an error."""
+        """`before`: source run in the console's process before it starts, to plant an error.
+
+        Without `controlling`, no signal tells the process that the terminal was closed.
+        """
         self._master, self._slave = pty.openpty()
         columns, rows = size
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -69,7 +73,7 @@ class Terminal:
             stderr=self._slave,
             env=variables,
             cwd=Path(__file__).parents[2],
-            preexec_fn=_own_terminal,
+            preexec_fn=_own_terminal if controlling else os.setsid,
         )
         threading.Thread(target=self._drain, daemon=True).start()
 
