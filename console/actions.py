@@ -248,6 +248,7 @@ ACTIONS: tuple[Action, ...] = (
         "Kill switch: stop the AI from answering anything, or let it answer again.",
         "overview",
         mutates=True,
+        priority=True,  # over the panes, in which it leads up elsewhere
     ),
     Action(
         "overview.pause_channel",
@@ -399,10 +400,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("journal.export", "e", "Export", "Write what is listed to a file, as JSONL or CSV.", "journal",
            when=_entries),
     Action("journal.copy", "y", "Copy", "Copy the entry as JSON.", "journal", when=chosen("entry"), footer=False),
-    # Panes of lines: no k here, an area may want it
-    Action("pane.down", "down,j", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
+    # Panes of lines
+    Action("pane.down", "j,down", "Down", "The next line that leads somewhere.", "pane", "cursor(1)", footer=False,
            palette=False),
-    Action("pane.up", "up", "Up", "The line before.", "pane", "cursor(-1)", footer=False, palette=False),
+    Action("pane.up", "k,up", "Up", "The line before.", "pane", "cursor(-1)", footer=False, palette=False),
     Action("pane.first", "g,home", "First", "The first line that leads somewhere.", "pane", "first", footer=False,
            palette=False),
     Action("pane.last", "G,end", "Last", "The last line that leads somewhere.", "pane", "last", footer=False,

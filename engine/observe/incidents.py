@@ -57,7 +57,7 @@ def rules(settings: Settings) -> list[Rule]:
         ),
         "takeover": (
             minutes > 0,
-            f"a customer has waited {minutes:g} min for a person who took over",
+            f"a customer has waited {minutes:g} min for a person",
             "TAKEOVER_MINUTES",
         ),
     }

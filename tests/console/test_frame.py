@@ -72,7 +72,7 @@ async def test_the_kill_switch_is_confirmed_shown_everywhere_and_lifted(console:
         await pilot.press("enter")
         await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm), "the dialog stayed")
         assert stored() is None
-        await pilot.press("k")
+        await pilot.press("tab", "k")  # where it leads up elsewhere
         await shows(pilot, "Stop the AI everywhere?")
         await pilot.press("y")
         await until(pilot, lambda: "AI PAUSED" in first_line(pilot), "the pause was not shown")

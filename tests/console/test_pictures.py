@@ -140,7 +140,7 @@ def test_picture_of_settings(dsn: str, tmp_path: Path, size: tuple[int, int], sn
     assert snap_compare(app, terminal_size=size, run_before=after(*keys, until="first version"))
 
 
-TO_THE_END = ("7", *["j"] * 24)
+TO_THE_END = ("7", "G")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])

@@ -68,6 +68,16 @@ async def save(seen: Stage) -> None:
     await seen.until(lambda: isinstance(seen.app.screen, SettingsScreen), "the editor is closed")
 
 
+async def test_lines_are_walked_down_and_up(dsn: str) -> None:
+    async with stage(dsn, (80, 24)) as seen:
+        screen = await at(seen, "setting", "llm_routing_config")
+        for down, up in (("j", "k"), ("down", "up")):
+            await seen.press(down)
+            assert screen.chosen == ("setting", "quiet_window")
+            await seen.press(up)
+            assert screen.chosen == ("setting", "llm_routing_config")
+
+
 # Platform settings
 
 

@@ -367,7 +367,8 @@ async def test_an_error_tells_nothing_of_the_inside(api: Api) -> None:
 async def test_a_port_that_is_taken_is_named_with_its_remedy(api: Api, pool: Pool, tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path, http_port=api.port)
     with pytest.raises(
-        HttpError, match=rf"Port {api.port} is taken .* SWITCHBOARD_HTTP_PORT or stop the other"
+        HttpError,
+        match=rf"Port {api.port} is taken .* attach to it: switchboard --no-engine. Else set SWITCHBOARD_HTTP_PORT",
     ):
         await serve_http(build_api(pool, settings, lambda: api.snapshot, TOKEN), settings)
 
