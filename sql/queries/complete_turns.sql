@@ -10,8 +10,8 @@ WITH d AS MATERIALIZED (
         epoch bigint, outcome text, reason text, error text, hand_over boolean, opt_out boolean, restartable boolean,
         retry_seconds float, channel text, account text, text text, raw_payload jsonb,
         provider text, model text, prompt_tokens integer, completion_tokens integer, total_tokens integer,
-        cost_usd numeric, spent_usd numeric, kind text, agent_id bigint, agent_version integer, task text, attempts jsonb,
-        verdicts jsonb, context jsonb, context_prompt text, draft text, simulated boolean,
+        cost_usd numeric(12, 6), spent_usd numeric(12, 6), kind text, agent_id bigint, agent_version integer, task text,
+        attempts jsonb, verdicts jsonb, context jsonb, context_prompt text, draft text, simulated boolean,
         started_at timestamptz, context_at timestamptz, answered_at timestamptz)
 ),
 locked AS MATERIALIZED (

@@ -17,7 +17,7 @@ from engine.observe.spending import REPORTED, WAYS, Used, report, spending
 from engine.runtime.agent_runtime import TurnResult
 
 ANSWERS: tuple[tuple[str | None, str | None, str | None], ...] = (
-    ("uniapi", "gemini-3-flash-preview", "0.001234"),
+    ("uniapi", "gemini-3-flash-preview", "0.0012344"),
     ("uniapi", "gpt-4o", "0.02"),
     ("zai", "glm-4.7", "0.0007"),
     ("zai", "glm-4.7-flash", "0"),
