@@ -70,16 +70,21 @@ leave_by: ContextVar[float] = ContextVar("leave_by", default=math.inf)
 class _Phase:
     """Learns from httpx whether any byte of the request has been handed to the network."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, body: bool) -> None:
+        """`body`: without it the request is nothing that a far end could act on."""
         self.request_started = False
+        self._body = body
 
     async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
-            if asyncio.get_running_loop().time() >= leave_by.get():
-                raise SendError(
-                    SendFailure.NOT_SENT, "The request was held up past its time and did not leave."
-                )
+            self._in_time()
             self.request_started = True
+        elif self._body and event.endswith("send_request_body.started"):
+            self._in_time()  # the loop has gone round since the head was written
+
+    def _in_time(self) -> None:
+        if asyncio.get_running_loop().time() >= leave_by.get():
+            raise SendError(SendFailure.NOT_SENT, "The request was held up past its time and did not leave.")
 
 
 async def exchange(
@@ -98,7 +103,7 @@ async def exchange(
     """
     if client.is_closed:
         raise SendError(SendFailure.NOT_SENT, "The channel is closed.")
-    phase = _Phase()
+    phase = _Phase(body=json_body is not None)
     try:
         request = client.build_request(
             method,

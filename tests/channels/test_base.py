@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from engine.channels import wire
 from engine.channels.base import Capabilities, Outgoing, SendError, SendFailure, Sent, WebhookRefused
 from engine.channels.parts import send_in_parts, split_text
 from engine.channels.registry import ChannelRegistry, ChannelUnknown, build_channels
@@ -102,6 +106,27 @@ async def test_without_a_whole_answer_the_outcome_is_unknown(
     scripted.answer = misbehaviour
     assert (await failure(client, server.base_url, timeout=0.5)).kind is kind
     assert len(scripted.seen) == 1
+
+
+async def test_a_request_that_is_frozen_after_its_head_does_not_leave(
+    client: httpx.AsyncClient,
+    server: LoopbackServer,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Frozen(wire._Phase):
+        async def __call__(self, event: str, info: Any) -> None:
+            await super().__call__(event, info)
+            if event.endswith("send_request_headers.complete"):
+                time.sleep(0.3)  # noqa: ASYNC251 - as SIGSTOP does
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wire, "_Phase", Frozen)
+        wire.leave_by.set(asyncio.get_running_loop().time() + 0.2)
+        assert (await failure(client, server.base_url)).kind is SendFailure.NOT_SENT
+    wire.leave_by.set(math.inf)
+    await exchange(client, "POST", server.base_url, timeout=5, json_body={"the": "next"})
+    assert [request.json() for request in scripted.seen] == [{"the": "next"}]
 
 
 async def test_an_answer_dripping_in_does_not_outlast_the_deadline(client: httpx.AsyncClient) -> None:

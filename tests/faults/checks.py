@@ -130,9 +130,23 @@ def out_of_order(evidence: Evidence) -> list[str]:
             continue
         seen.add(arrival.message_id)
         if head < latest[arrival.to]:
-            found.append(f"{arrival.to} got the reply to {head} after the one to {latest[arrival.to]}")
+            late = f"{arrival.to} got the reply to {head} after the one to {latest[arrival.to]}"
+            found.append(f"{late}: {_story(evidence, head)}; {_story(evidence, latest[arrival.to])}")
         latest[arrival.to] = max(latest[arrival.to], head)
     return found
+
+
+def _story(evidence: Evidence, head: int) -> str:
+    """What became of a question and of its reply, and when."""
+    ids = [head, *(reply for reply, question in evidence.heads.items() if question == head)]
+    rows = evidence.query(
+        "SELECT to_char(at, 'MI:SS.MS') AS at, what, row_id, coalesce(after, '') AS after, engine FROM journal"
+        " WHERE row_id = ANY (%s) AND what <> 'owner' ORDER BY id",
+        ids,
+    )
+    return ", ".join(
+        f"{row['at']} {row['what']} {row['row_id']} {row['after']} {row['engine']}" for row in rows
+    )
 
 
 def doubled(evidence: Evidence) -> list[str]:
