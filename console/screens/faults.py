@@ -60,13 +60,12 @@ class FaultSwitches(Dialog[None]):
             yield Quiet(id="about", classes="detail")
             yield Quiet(
                 Content.assemble(
-                    *(
-                        ("enter", KEY),
-                        (" switches  ", MUTED),
-                        ("0", KEY),
-                        (" switches off all that is on  ", MUTED),
-                    ),
-                    *(("esc", KEY), (" closes", MUTED)),
+                    ("enter", KEY),
+                    (" switches  ", MUTED),
+                    ("0", KEY),
+                    (" switches off all that is on  ", MUTED),
+                    ("esc", KEY),
+                    (" closes", MUTED),
                 )
             )
 
