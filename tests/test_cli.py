@@ -21,6 +21,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from engine.demo.far_end import FarEnd
+from tests.support import forks
 from tests.support.addresses import url
 from tests.support.far_ends import telegram
 from tests.support.postgres import Server, system_binaries, system_server
@@ -51,14 +52,21 @@ class Shell:
     def __call__(
         self, *arguments: str, timeout: float = 60, typed: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end: a process of its own, which did not have to import what all of them do."""
+        there = self.environment | environment
+        command = [SWITCHBOARD, *arguments]
+        return forks.run(command, cwd=self.folder, env=there, typed=typed, timeout=timeout)
+
+    def from_nothing(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it as a shell does."""
         return subprocess.run(
             [SWITCHBOARD, *arguments],
             cwd=self.folder,
-            env=self.environment | environment,
-            input=typed,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=60,
             check=False,
         )
 
@@ -119,7 +127,7 @@ def closed_port() -> int:
 
 
 def test_help_tells_every_command_and_the_exit_codes(shell: Shell) -> None:
-    done = shell("--help")
+    done = shell.from_nothing("--help")
     assert done.returncode == 0
     for command in COMMANDS:
         assert re.search(rf"^  {command}\b", done.stdout, re.MULTILINE)
@@ -151,7 +159,7 @@ def test_help_imports_nothing_slow() -> None:
 
 
 def test_version(shell: Shell) -> None:
-    assert re.fullmatch(r"switchboard \d+\.\d+\.\d+\n", shell("--version").stdout)
+    assert re.fullmatch(r"switchboard \d+\.\d+\.\d+\n", shell.from_nothing("--version").stdout)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ def test_an_engine_that_is_not_there_cannot_survive(shell: Shell) -> None:
 
 
 def test_the_console_asks_for_a_terminal(shell: Shell) -> None:
-    assert_one_line(shell(), 2, "needs a terminal", "switchboard engine")
+    assert_one_line(shell.from_nothing(), 2, "needs a terminal", "switchboard engine")
 
 
 # Settings
@@ -298,7 +306,7 @@ def test_migrate_plans_then_runs_then_has_nothing_to_do(shell: Shell, embedded: 
 
 
 def test_status_without_an_engine_is_not_ready(attached: Shell) -> None:
-    done = attached("status")
+    done = attached.from_nothing("status")
     assert done.returncode == 1
     assert done.stdout.startswith("NOT READY")
     assert "switchboard engine" in done.stdout
@@ -466,7 +474,7 @@ def test_a_port_that_is_taken_is_named(attached: Shell) -> None:
 
 
 def test_without_a_url_the_embedded_database_is_used(shell: Shell) -> None:
-    done = shell("migrate")
+    done = shell.from_nothing("migrate")
     assert done.returncode == 0
     assert "compatible (changed" in done.stdout
     health = parsed(shell("status", "--json"))

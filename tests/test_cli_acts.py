@@ -27,6 +27,7 @@ from engine.observe import safe_json
 from engine.observe.access import pool_at
 from engine.observe.export import PAGE, SPAN, ExportFilter, export
 from engine.observe.search import parse_search
+from tests.support import forks
 from tests.support.addresses import url
 from tests.support.conversations import HOSTILE
 from tests.support.rows import Connection, Planter, connect, get
@@ -67,10 +68,8 @@ def at_terminal(shell: Shell, answer: str, *arguments: str) -> subprocess.Comple
     ours, theirs = pty.openpty()
     try:
         os.write(ours, f"{answer}\n".encode())
-        return subprocess.run(
-            [SWITCHBOARD, *arguments], cwd=shell.folder, env=shell.environment, stdin=theirs, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
+        command = [SWITCHBOARD, *arguments]
+        return forks.run(command, cwd=shell.folder, env=shell.environment, stdin=theirs)
     finally:
         os.close(ours)
         os.close(theirs)

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from engine.demo.far_end import FarEnd
 from engine.model import InboundStatus, TurnKind
+from tests.support import forks
 from tests.support.addresses import url
 from tests.support.rows import Connection, Planter, connect
 from tests.test_cli import SWITCHBOARD, Shell, assert_one_line, parsed
@@ -265,10 +265,9 @@ def test_a_draft_goes_through_the_editor(shell: Shell, rows: Connection, editor:
     turn = parsed(shell("drafts", "ask", str(waiting(rows)), "--json"))["turn_id"]
     ours, theirs = pty.openpty()
     try:
-        done = subprocess.run(
-            [SWITCHBOARD, "drafts", "send", str(turn), "--edit"], cwd=shell.folder, stdin=theirs, timeout=60,
-            env=shell.environment | {"EDITOR": editor, "VISUAL": ""}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = [SWITCHBOARD, "drafts", "send", str(turn), "--edit"]
+        there = shell.environment | {"EDITOR": editor, "VISUAL": ""}
+        done = forks.run(command, cwd=shell.folder, env=there, stdin=theirs)
     finally:
         os.close(ours)
         os.close(theirs)
