@@ -12,30 +12,39 @@ from datetime import datetime
 from typing import Protocol
 
 
-@dataclass(frozen=True)
-class Send:
-    """A claimed queue row with its message and its destination."""
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What somebody says to a customer, and by which way."""
 
-    queue_id: int
-    message_id: int
-    token: int
-    attempts: int
     author: str
     tenant_id: int
-    thread_id: int | None
-    lead_id: int | None
     channel: str
     account: str
     text: str | None
     address: str | None
-    reply_to: str | None
     last_inbound_at: datetime | None
+    """When the customer last wrote."""
     claimed_at: datetime
 
     @property
     def route(self) -> str:
         """channel/account."""
         return f"{self.channel}/{self.account}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send(Words):
+    """A claimed queue row with its message and its destination."""
+
+    queue_id: int
+    message_id: int
+    token: int
+    attempts: int
+    thread_id: int | None
+    lead_id: int | None
+    reply_to: str | None
+    started: bool = False
+    """Marked as started by the commit that queued it: it leaves now, or its outcome is unknown."""
 
 
 class Outbox(Protocol):
@@ -51,6 +60,9 @@ class Outbox(Protocol):
 
     def room(self) -> int:
         """How many sends can be taken now; what is more is queued for whoever claims it."""
+
+    def leaves_at_once(self, words: Words) -> bool:
+        """Whether nothing holds these words back: no rate, quiet hours or trouble. Takes their turn in the rates."""
 
     def take(self, send: Send, claimed: float) -> None:
         """Send it: it is claimed by this engine. `claimed`: the loop's time just before the claim, seconds."""

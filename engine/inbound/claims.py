@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
-from engine.sends import Outbox, Send
+from engine.sends import Outbox, Send, Words
 from engine.text import clean_for_storage
 
 BURST_LIMIT = 20
@@ -194,14 +195,41 @@ async def complete_turns(
 ) -> list[Completed | None]:
     """T2: write ended turns in one commit; None for one whose thread is locked just now.
 
-    As many replies as `outbox` has room for are queued as claimed by this engine, and returned as sends.
+    As many replies as `outbox` has room for are queued as claimed by this engine, and returned as sends; those that
+    nothing holds back are marked as started already.
     """
-    payload = to_json([completion.as_json() for completion in completions])
-    direct = (outbox.room(), outbox.lease_seconds, list(outbox.paused)) if outbox else (0, 0.0, [])
-    rows = await fetch(connection, "complete_turns", payload, engine, *direct)
+    turns = [completion.as_json() for completion in completions]
+    direct: tuple[int, float, list[str]] = (0, 0.0, [])
+    if outbox:
+        direct = (outbox.room(), outbox.lease_seconds, list(outbox.paused))
+        _tell_what_leaves(turns, completions, outbox, direct[0])
+    rows = await fetch(connection, "complete_turns", to_json(turns), engine, *direct)
     # By token too: after a long wait, two claims of one message may stand in the same batch.
     ended = {(row["head_id"], row["token"]): row for row in rows}
     return [_completed(c, ended.get((c.claim.head_id, c.claim.token))) for c in completions]
+
+
+def _tell_what_leaves(
+    turns: list[dict[str, Any]], completions: Sequence[Completion], outbox: Outbox, room: int
+) -> None:
+    replied = (n for n, c in enumerate(completions) if c.result.outcome is TurnOutcome.REPLIED)
+    for number in islice(replied, room):
+        if outbox.leaves_at_once(_words(completions[number], turns[number].get("text"))):
+            turns[number]["leaves"] = True
+
+
+def _words(completion: Completion, text: str | None) -> Words:
+    claim = completion.claim
+    return Words(
+        author="ai",
+        tenant_id=claim.tenant_id,
+        channel=claim.channel,
+        account=claim.account,
+        text=text,
+        address=claim.address,
+        last_inbound_at=claim.last_inbound_at,
+        claimed_at=claim.claimed_at,
+    )
 
 
 def _completed(completion: Completion, row: Row | None) -> Completed | None:
@@ -229,6 +257,7 @@ def _send(completion: Completion, row: Row) -> Send:
         reply_to=claim.messages[0].provider_message_id,
         last_inbound_at=row["last_inbound_at"],
         claimed_at=row["claimed_at"],
+        started=row["started"],
     )
 
 

@@ -1,6 +1,7 @@
 """The outbound dispatcher: sends what is queued through its channel, and records what became of it.
 
     queued ──▶ claim (T3) ──▶ mark as started, commit (T4) ──▶ channel.send ──▶ record (T5)
+                    a fresh reply that nothing holds back comes marked ──▲
 
 A send that has started and got no readable answer is `failed` with outcome `unknown`: never sent again by
 itself. No transaction is open while the channel is called.
@@ -30,12 +31,12 @@ from engine.outbound.holds import Holds
 from engine.outbound.judge import Judge, rejected, too_late
 from engine.outbound.pacing import Pacer, quiet_until
 from engine.outbound.queue import SendResult
-from engine.sends import Send
+from engine.sends import Send, Words
 from engine.settings import Settings
 
 log = get_logger(__name__)
 WINDOW = timedelta(hours=24)
-WINDOW_CLOSED = "The customer's 24 h window is closed; a template is needed."
+WINDOW_CLOSED = ("window_closed", "The customer's 24 h window is closed; a template is needed.")
 PATIENCE_SECONDS = 10.0
 """A message that may leave within this time is held until then; one that must wait longer is queued for later."""
 LEASE_MARGIN_SECONDS = PATIENCE_SECONDS + 20.0
@@ -95,6 +96,19 @@ class OutboundDispatcher:
         if self._stopping or self._blocked():
             return 0
         return max(0, self._settings.sends_in_flight - len(self._sends))
+
+    def leaves_at_once(self, words: Words) -> bool:
+        """Whether nothing holds these words back. Takes their turn in the rates; unused, it costs a moment."""
+        agent = self._directory().agent_for(words.tenant_id, words.channel, words.account)
+        if (agent is not None and agent.quiet_from) or not self._holds.free(words.route):
+            return False
+        if self._refusal(words) is not None:
+            return False
+        try:
+            channel = self._channels.get(words.channel, words.account)
+        except ChannelUnknown:
+            return False
+        return self._reserve(channel, words, 0.0) <= 0
 
     def take(self, send: Send, claimed: float) -> None:
         """Send what is claimed already: the reply of a turn that was just committed."""
@@ -180,27 +194,15 @@ class OutboundDispatcher:
 
     async def _send(self, send: Send, claimed: float) -> None:
         """One send from claim to record. `claimed`: the loop's time just before the claim."""
-        refused = self._refusal(send)
-        if refused is None:
-            try:
-                channel = self._channels.get(send.channel, send.account)
-            except ChannelUnknown as error:
-                refused = self._judge.no_channel(send, error)
-        if refused is not None:
-            await self._record(refused)
+        if not send.started and (refusal := self._refusal(send)):
+            await self._record(rejected(send, *refusal, hand_over=refusal == WINDOW_CLOSED))
             return
-        wait = self._holds.wait(send.route, send.queue_id, time.monotonic())
-        if wait > 0:
-            await self._postpone(send, wait)
+        try:
+            channel = self._channels.get(send.channel, send.account)
+        except ChannelUnknown as error:
+            await self._record(self._judge.no_channel(send, error))
             return
-        wait = self._wait(channel, send)
-        if wait > PATIENCE_SECONDS:
-            await self._postpone(send, wait)
-            return
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if not await self.start_lane.submit(send):
-            self._snapshot.cancelled += 1
+        if not send.started and not await self._start(channel, send):
             return
         # After this the lease no longer covers the call (this engine was frozen): others may have gone on.
         leave_by.set(claimed + LEASE_MARGIN_SECONDS)
@@ -209,15 +211,28 @@ class OutboundDispatcher:
         else:
             await self._record(await self._through(channel, send))
 
-    def _refusal(self, send: Send) -> SendResult | None:
-        """Why a message cannot be sent at all, if so."""
-        if not send.address:
-            return rejected(send, "no_address", "It is not known where this customer is written to.")
-        if not (send.text or "").strip():
-            return rejected(send, "no_text", "The message has no text.")
-        windowed = any(c.capabilities.window_24h for c in self._channels.accounts(send.channel))
-        if windowed and (send.last_inbound_at is None or send.claimed_at - send.last_inbound_at > WINDOW):
-            return rejected(send, "window_closed", WINDOW_CLOSED, hand_over=True)
+    async def _start(self, channel: Channel, send: Send) -> bool:
+        """Wait for what holds a message back and mark it as started; False: it does not leave now."""
+        wait = self._holds.wait(send.route, send.queue_id, time.monotonic()) or self._wait(channel, send)
+        if wait > PATIENCE_SECONDS:
+            await self._postpone(send, wait)
+            return False
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if not await self.start_lane.submit(send):
+            self._snapshot.cancelled += 1
+            return False
+        return True
+
+    def _refusal(self, words: Words) -> tuple[str, str] | None:
+        """Why words cannot be sent at all, if so: an error class and what it means."""
+        if not words.address:
+            return "no_address", "It is not known where this customer is written to."
+        if not (words.text or "").strip():
+            return "no_text", "The message has no text."
+        windowed = any(c.capabilities.window_24h for c in self._channels.accounts(words.channel))
+        if windowed and (words.last_inbound_at is None or words.claimed_at - words.last_inbound_at > WINDOW):
+            return WINDOW_CLOSED
         return None
 
     def _wait(self, channel: Channel, send: Send) -> float:
@@ -228,10 +243,11 @@ class OutboundDispatcher:
                 until = quiet_until(send.claimed_at, agent.timezone, agent.quiet_from, agent.quiet_to)
                 if until is not None:
                     return max((until - send.claimed_at).total_seconds(), PATIENCE_SECONDS + 1)
+        return self._reserve(channel, send, PATIENCE_SECONDS)
+
+    def _reserve(self, channel: Channel, words: Words, most: float) -> float:
         now = asyncio.get_running_loop().time()
-        return self._pacer.reserve(
-            now, send.route, send.address or "", channel.capabilities, PATIENCE_SECONDS
-        )
+        return self._pacer.reserve(now, words.route, words.address or "", channel.capabilities, most)
 
     async def _postpone(self, send: Send, seconds: float) -> None:
         async with self._pool.connection() as connection:

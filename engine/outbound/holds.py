@@ -71,6 +71,10 @@ class Holds:
             route for route, hold in self._held.items() if hold.until > now or hold.trial is not None
         )
 
+    def free(self, route: str) -> bool:
+        """Whether nothing is held against the account."""
+        return route not in self._held
+
     def wait(self, route: str, send: int, now: float) -> float:
         """Seconds to wait before this send may be tried; 0 makes it the one that tries a held account."""
         hold = self._held.get(route)

@@ -1,6 +1,7 @@
 -- T2: end turns. Reply, queue row, turn record, usage and statuses in one commit, or nothing of a turn.
 -- $1 turns, a JSON array (see claims.Completion)  $2 engine
 -- $3 replies that the dispatcher takes at once, at most  $4 lease of those, seconds  $5 channels to leave alone
+-- Of those, what can leave this very moment is marked as started, as T4 would: a takeover locks the thread too.
 -- A turn whose claim was lost, or whose thread a person took over, writes its record (with the text as a
 -- draft) and nothing else. A thread that somebody has locked is left out of the answer, to be tried again.
 -- Wide columns stay in d and are fetched once; IS TRUE keeps lookups by id off the partial indexes.
@@ -8,7 +9,7 @@ WITH d AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
         thread_id bigint, tenant_id bigint, lead_id bigint, head_id bigint, message_ids bigint[], token bigint,
         epoch bigint, outcome text, reason text, error text, hand_over boolean, opt_out boolean, restartable boolean,
-        retry_seconds float, channel text, account text, text text, raw_payload jsonb,
+        leaves boolean, retry_seconds float, channel text, account text, text text, raw_payload jsonb,
         provider text, model text, prompt_tokens integer, completion_tokens integer, total_tokens integer,
         cost_usd numeric(12, 6), spent_usd numeric(12, 6), kind text, agent_id bigint, agent_version integer, task text,
         attempts jsonb, verdicts jsonb, context jsonb, context_prompt text, draft text, simulated boolean,
@@ -24,7 +25,7 @@ locked AS MATERIALIZED (
 verdict AS MATERIALIZED (
     SELECT v.*, NOT v.written AND v.result NOT IN ('drafted', 'lost_claim', 'superseded') AS ends
       FROM (SELECT d.head_id, d.token, d.thread_id, d.epoch, d.message_ids, d.lead_id, d.tenant_id, d.channel, d.account,
-                   d.reason, d.error, d.hand_over, d.opt_out, d.retry_seconds,
+                   d.reason, d.error, d.hand_over, d.opt_out, d.leaves, d.retry_seconds,
                    t.lead_id AS thread_lead, t.address, t.last_inbound_at, w.outcome IS NOT NULL AS written, w.reply_message_id,
                    CASE WHEN w.outcome IS NOT NULL THEN w.outcome
                         WHEN t.owner <> 'ai' OR t.epoch <> d.epoch THEN 'drafted'
@@ -83,13 +84,23 @@ queued AS (
     -- A direct reply is claimed already, as T3 would: by this engine, with a token and a lease.
     INSERT INTO et_outbound_queue (
            message_id, tenant_id, thread_id, channel, account, author, thread_epoch,
-           status, claimed_by, claim_token, attempts, lease_until)
+           status, claimed_by, claim_token, attempts, lease_until, send_started_at)
     SELECT r.id, e.tenant_id, e.thread_id, e.channel, e.account, 'ai', e.epoch,
            CASE WHEN e.direct THEN 'processing' ELSE 'queued' END,
            CASE WHEN e.direct THEN $2 END, e.direct::integer, e.direct::integer,
-           CASE WHEN e.direct THEN now() + make_interval(secs => $4) END
+           CASE WHEN e.direct THEN now() + make_interval(secs => $4) END,
+           CASE WHEN e.direct AND e.leaves THEN now() END
       FROM replies r JOIN ended e ON e.head_id = r.in_reply_to
  RETURNING id, message_id
+),
+regained AS (
+    -- Queued before, by a commit whose answer was lost: nobody has begun to send it.
+    UPDATE et_outbound_queue q
+       SET lease_until = now() + make_interval(secs => $4), send_started_at = NULL, updated_at = now()
+      FROM verdict v
+     WHERE v.written AND q.message_id = v.reply_message_id AND q.claimed_by = $2 AND q.claim_token = 1
+       AND (q.status = 'processing') IS TRUE
+ RETURNING q.id, q.message_id
 ),
 recorded AS (
     INSERT INTO et_turns (
@@ -147,9 +158,10 @@ used AS (
            completion_tokens = u.completion_tokens + excluded.completion_tokens,
            cost_usd = u.cost_usd + excluded.cost_usd
 )
-SELECT v.head_id, v.token, v.result, coalesce(r.id, v.reply_message_id) AS reply_id, q.id AS queue_id, coalesce(e.direct, false) AS direct,
+SELECT v.head_id, v.token, v.result, coalesce(r.id, v.reply_message_id) AS reply_id, coalesce(q.id, g.id) AS queue_id,
+       coalesce(e.direct, g.id IS NOT NULL) AS direct, coalesce(e.direct AND e.leaves, false) AS started,
        v.thread_lead AS lead_id, v.last_inbound_at, now() AS claimed_at,
-       CASE WHEN e.direct THEN coalesce(
+       CASE WHEN e.direct OR g.id IS NOT NULL THEN coalesce(
            nullif(v.address, ''),
            (SELECT a.address FROM et_lead_addresses a
              WHERE a.lead_id = v.thread_lead AND a.tenant_id = v.tenant_id AND a.channel = v.channel
@@ -159,3 +171,4 @@ SELECT v.head_id, v.token, v.result, coalesce(r.id, v.reply_message_id) AS reply
   LEFT JOIN ended e ON e.head_id = v.head_id AND e.token = v.token
   LEFT JOIN replies r ON r.in_reply_to = v.head_id AND v.result = 'replied'
   LEFT JOIN queued q ON q.message_id = r.id
+  LEFT JOIN regained g ON g.message_id = v.reply_message_id AND v.written

@@ -58,7 +58,7 @@ def arm(failpoint: str) -> None:
 
     `before` and `after` a step; `during`: its statement is running, and nobody waits for the answer.
     """
-    if failpoint.endswith("T3 claim send"):
+    if failpoint.endswith(("T3 claim send", "T4 mark")):
         _claim_fresh_replies_too()
     act = freeze if failpoint.startswith(FREEZE) else die
     when, _, step = failpoint.removeprefix(FREEZE).partition(" ")

@@ -43,6 +43,8 @@ CREATE TRIGGER journal_send AFTER UPDATE ON et_outbound_queue FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION journal_send();
 CREATE TRIGGER journal_start AFTER UPDATE ON et_outbound_queue FOR EACH ROW
     WHEN (OLD.send_started_at IS NULL AND NEW.send_started_at IS NOT NULL) EXECUTE FUNCTION journal_start();
+CREATE TRIGGER journal_start_new AFTER INSERT ON et_outbound_queue FOR EACH ROW
+    WHEN (NEW.send_started_at IS NOT NULL) EXECUTE FUNCTION journal_start();
 CREATE TRIGGER journal_owner AFTER UPDATE ON et_threads FOR EACH ROW
     WHEN (OLD.owner IS DISTINCT FROM NEW.owner) EXECUTE FUNCTION journal_owner();
 """

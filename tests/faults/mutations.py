@@ -72,7 +72,10 @@ FENCE_AND_KEY_OFF = Mutation(
 # A send that left with its engine looks as if it had never begun.
 MARKER_OFF = Mutation(
     "send marker off",
-    (Edit("start_sends", "send_started_at = CASE WHEN v.allowed THEN now() END", "send_started_at = NULL"),),
+    (
+        Edit("start_sends", "send_started_at = CASE WHEN v.allowed THEN now() END", "send_started_at = NULL"),
+        Edit("complete_turns", "CASE WHEN e.direct AND e.leaves THEN now() END", "NULL"),
+    ),
     harm="doubled",
 )
 MUTATIONS = {mutation.name: mutation for mutation in (FENCE_OFF, FENCE_AND_KEY_OFF, MARKER_OFF)}

@@ -20,9 +20,15 @@ ANNA = Operator("anna", "desk")
 #: Steps at which the turn has not been written: its text becomes a draft.
 BEFORE_THE_REPLY = ("after T1 claim", "before LLM call", "after LLM call", "before T2 complete")
 #: Steps at which the reply is written and has not been marked: it is cancelled.
-BEFORE_THE_MARK = ("after T2 complete", "before T3 claim send", "after T3 claim send", "before T4 mark")
+BEFORE_THE_MARK = ("before T3 claim send", "after T3 claim send", "before T4 mark")
 #: Steps at which it is marked: it can no longer be held back, and the person is told.
-AFTER_THE_MARK = ("after T4 mark", "before HTTP send", "after HTTP send", "before T5 record")
+AFTER_THE_MARK = (
+    "after T2 complete",
+    "after T4 mark",
+    "before HTTP send",
+    "after HTTP send",
+    "before T5 record",
+)
 
 
 @pytest.fixture

@@ -96,7 +96,23 @@ async def judgement(case: Case, channel: Channel) -> SendResult:
     """One send through the channel and the dispatcher's judgement of it."""
     text = "We are open."
     now = datetime.now(UTC)
-    send = Send(7, 77, 1, 1, "ai", 1, 1, 1, case.name, "default", text, case.to, None, now, now)
+    send = Send(
+        queue_id=7,
+        message_id=77,
+        token=1,
+        attempts=1,
+        author="ai",
+        tenant_id=1,
+        thread_id=1,
+        lead_id=1,
+        channel=case.name,
+        account="default",
+        text=text,
+        address=case.to,
+        reply_to=None,
+        last_inbound_at=now,
+        claimed_at=now,
+    )
     judge = Judge(Holds(), _settings(), resumed=lambda: None, rng=random.Random(1))
     try:
         return judge.sent(send, await channel.send(Outgoing(77, 7, 1, "default", case.to, text), timeout=5))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from engine.database.connection import Connection
 from engine.demo.channel_far_end import Conduct
+from engine.inbound import claims
 from engine.outbound import holds, queue
 from engine.outbound.queue import claim_sends
 from engine.sends import Send
@@ -218,13 +222,102 @@ def test_a_stop_during_a_claim_leaves_nothing_behind(world: Trip, monkeypatch: p
 
     monkeypatch.setattr(queue, "claim_sends", slow)
     engine = world.start()
-    monkeypatch.setattr(engine._dispatcher, "take", lambda *_: None)  # so that it claims the reply itself
+    # So that it claims the reply itself:
+    monkeypatch.setattr(engine._dispatcher, "leaves_at_once", lambda _: False)
+    monkeypatch.setattr(engine._dispatcher, "take", lambda *_: None)
     world.insert("hello")
     row = until_queue(world, "processing")
     world.query("UPDATE et_outbound_queue SET lease_until = now() WHERE id = %s RETURNING id", row["id"])
     world.until(lambda: claimed)
     world.stop()
     assert until_queue(world, "sent")["outcome"] == "confirmed", "it was not cut off on its way"
+
+
+def test_a_reply_that_nothing_holds_back_is_written_with_its_mark(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[Send] = []
+    start = queue.start_sends
+
+    async def noted(connection: Any, engine: str, sends: Sequence[Send]) -> list[bool]:
+        marked.extend(sends)
+        return await start(connection, engine, sends)
+
+    monkeypatch.setattr(queue, "start_sends", noted)
+    world.start()
+    world.until_sent(world.insert("hello"))
+    assert marked == []
+    assert world.one("SELECT send_started_at = created_at AS at_once FROM et_outbound_queue")["at_once"]
+
+
+@pytest.mark.parametrize("what", ["quiet hours", "rate"])
+def test_a_reply_that_is_held_back_is_not_marked_before_its_time(
+    world: Trip, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if what == "quiet hours":
+        world.query(
+            "UPDATE et_workspaces SET quiet_from = to_char(now() AT TIME ZONE 'UTC' - interval '1 h', 'HH24:MI'),"
+            " quiet_to = to_char(now() AT TIME ZONE 'UTC' + interval '1 h', 'HH24:MI') RETURNING id"
+        )
+    engine = world.start()
+    if what == "rate":
+        channel = engine._dispatcher._channels.get("simulator")
+        slow = dataclasses.replace(channel.capabilities, per_second=0.01)
+        monkeypatch.setattr(channel, "capabilities", slow)
+        world.until_sent(world.insert("first"))
+    message = world.insert("hello", sender="bert")
+    world.until_status(message, "inbound_ai_replied")
+    reply = world.reply_to(message)
+    assert reply is not None
+    row = world.until(
+        lambda: world.query(
+            "SELECT send_started_at FROM et_outbound_queue WHERE status = 'queued' AND message_id = %s",
+            reply["id"],
+        )
+    )[0]
+    assert row["send_started_at"] is None
+
+
+def test_a_reply_whose_commit_was_not_heard_of_is_sent_once(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = claims.complete_turns
+    lost: list[int] = []
+
+    async def deaf(*args: Any) -> Any:
+        done = await complete(*args)
+        if lost:
+            return done
+        lost.append(1)
+        raise psycopg.OperationalError("the connection broke")
+
+    monkeypatch.setattr(claims, "complete_turns", deaf)
+    world.start(lease_seconds=2.0)
+    world.until_sent(world.insert("hello"))
+    assert lost
+    assert len(world.channel.arrivals()) == 1
+    assert world.one("SELECT claim_token FROM et_outbound_queue")["claim_token"] == 1, "by who had claimed it"
+
+
+def test_a_lane_whose_connection_breaks_after_its_answer_does_not_write_again(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the answer said was done with it already."""
+    complete = claims.complete_turns
+    written: list[int] = []
+
+    async def breaking(connection: Connection, *args: Any) -> Any:
+        done = await complete(connection, *args)
+        written.append(len(done))
+        await connection.close()
+        return done
+
+    monkeypatch.setattr(claims, "complete_turns", breaking)
+    world.start()
+    world.until_sent(world.insert("hello"))
+    time.sleep(0.8)
+    assert written == [1]
+    assert len(world.channel.arrivals()) == 1
 
 
 def test_an_account_that_does_not_exist_is_no_trouble_once_nothing_waits_for_it(world: Trip) -> None:
