@@ -281,8 +281,8 @@ def build_router(settings: Settings, *, simulated: bool = False) -> Router:
     """The router with both providers as `settings` say; a provider without a key is there but not called."""
     return Router(
         {
-            "uniapi": UniAPI(settings.uniapi_base_url, settings.uniapi_api_key),
-            "zai": ZAI(settings.zai_base_url, settings.zai_api_key),
+            "uniapi": UniAPI(settings.uniapi_base_url, settings.uniapi_api_key, http2=settings.llm_http2),
+            "zai": ZAI(settings.zai_base_url, settings.zai_api_key, http2=settings.llm_http2),
         },
         simulated=simulated,
     )

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from engine.keepalive import close_if_more_came
 from engine.llm.failures import ProviderFailure, classify
 from engine.llm.providers.answer import Completion, read_completion, read_json
-from engine.llm.providers.transport import client_transport
+from engine.llm.providers.http2 import client_transport
 from engine.logs import SecretMask
 from engine.model import FailureClass, LLMMessage
 
@@ -110,7 +110,16 @@ def chat_body(request: ChatRequest, defaults: Mapping[str, Any]) -> dict[str, An
 class ChatClient:
     """OpenAI-style HTTP over one pool of kept-alive connections. Every trouble is a ProviderFailure."""
 
-    def __init__(self, provider: str, base_url: str, api_key: SecretStr | None, key_setting: str) -> None:
+    def __init__(
+        self,
+        provider: str,
+        base_url: str,
+        api_key: SecretStr | None,
+        key_setting: str,
+        *,
+        http2: bool = False,
+    ) -> None:
+        """`http2`: spoken where the far end has it."""
         self.provider = provider
         self._key = api_key.get_secret_value().strip() if api_key else ""
         self._mask = SecretMask([self._key])
@@ -119,7 +128,8 @@ class ChatClient:
         usable = {} if self.problem else {"Authorization": f"Bearer {self._key}"}
         self._http = httpx.AsyncClient(
             headers={**usable, "Accept": "application/json", "Accept-Encoding": "identity"},
-            transport=client_transport(base_url, MAX_CONNECTIONS),
+            transport=client_transport(base_url, MAX_CONNECTIONS, http2=http2),
+            http2=http2,
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS),  # of httpx's own transport, behind a proxy
             follow_redirects=False,
         )

@@ -12,24 +12,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-from engine.settings import LOOPBACK
-
 KEEPALIVE_SECONDS = 30.0
-
-
-def client_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport | None:
-    """The pool for calls to `base_url`; None behind a proxy of the environment, which httpx's own knows."""
-    url = urlsplit(base_url)
-    host = url.hostname or ""
-    if host not in LOOPBACK and url.scheme in getproxies() and not proxy_bypass(host):
-        return None
-    return ConnectionStack(connections, httpx.create_ssl_context() if url.scheme == "https" else None)
 
 
 class ConnectionStack(httpx.AsyncBaseTransport):
@@ -42,20 +29,12 @@ class ConnectionStack(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request; the connection comes back when the response is closed."""
-        raw = request.url
-        url = httpcore.URL(scheme=raw.raw_scheme, host=raw.raw_host, port=raw.port, target=raw.raw_path)
-        sent = httpcore.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=cast("httpx.AsyncByteStream", request.stream),
-            extensions=request.extensions,
-        )
+        sent = as_httpcore(request)
         await self._slots.acquire()
         connection: httpcore.AsyncHTTPConnection | None = None
         try:
-            connection = await self._take(url.origin)
-            with _httpx_errors():
+            connection = await self._take(sent.url.origin)
+            with httpx_errors():
                 answer = await connection.handle_async_request(sent)
         except BaseException:
             await self._drop(connection)
@@ -107,20 +86,32 @@ class _Body(httpx.AsyncByteStream):
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _httpx_errors():
+        with httpx_errors():
             async for part in self._stream:
                 yield part
 
     async def aclose(self) -> None:
         try:
-            with _httpx_errors():
+            with httpx_errors():
                 await self._stream.aclose()
         finally:
             await self._stack.give_back(self._connection)
 
 
+def as_httpcore(request: httpx.Request) -> httpcore.Request:
+    """httpx's request as httpcore's."""
+    raw = request.url
+    return httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=raw.raw_scheme, host=raw.raw_host, port=raw.port, target=raw.raw_path),
+        headers=request.headers.raw,
+        content=cast("httpx.AsyncByteStream", request.stream),
+        extensions=request.extensions,
+    )
+
+
 @contextmanager
-def _httpx_errors() -> Iterator[None]:
+def httpx_errors() -> Iterator[None]:
     """httpcore's errors as httpx's."""
     try:
         yield

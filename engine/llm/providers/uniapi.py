@@ -24,8 +24,8 @@ class UniAPI:
     key_setting = "UNIAPI_API_KEY"
     money_remedy = "Top up the UniAPI account."
 
-    def __init__(self, base_url: str, api_key: SecretStr | None) -> None:
-        self._client = ChatClient(self.name, base_url, api_key, self.key_setting)
+    def __init__(self, base_url: str, api_key: SecretStr | None, *, http2: bool = False) -> None:
+        self._client = ChatClient(self.name, base_url, api_key, self.key_setting, http2=http2)
         self._always_thinking: set[str] = set()
         """Models that refused to have thinking turned off."""
 

@@ -32,8 +32,8 @@ class ZAI:
         "ZAI_BASE_URL=https://api.z.ai/api/coding/paas/v4."
     )
 
-    def __init__(self, base_url: str, api_key: SecretStr | None) -> None:
-        self._client = ChatClient(self.name, base_url, api_key, self.key_setting)
+    def __init__(self, base_url: str, api_key: SecretStr | None, *, http2: bool = False) -> None:
+        self._client = ChatClient(self.name, base_url, api_key, self.key_setting, http2=http2)
 
     @property
     def problem(self) -> str | None:

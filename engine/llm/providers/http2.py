@@ -1,0 +1,157 @@
+"""Calls that share HTTP/2 connections, where the far end speaks it.
+
+It saves connections and their handshakes, and costs more CPU than it saves. HTTP/2 itself is httpcore's, which ends
+the calls under way when the far end says that it will close (GOAWAY); so no connection is used for longer than far
+ends commonly allow, and one on which a call has failed gets no more.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+from engine.llm.providers.transport import KEEPALIVE_SECONDS, ConnectionStack, as_httpcore, httpx_errors
+from engine.settings import LOOPBACK
+
+STREAMS = 100
+"""Calls on one connection at once; far ends allow 100 and more."""
+CALLS = 500
+"""Calls on one connection in all; nginx closes it after 1,000."""
+TRIES = 5
+
+
+def client_transport(
+    base_url: str, connections: int, *, http2: bool = False
+) -> httpx.AsyncBaseTransport | None:
+    """The pool for calls to `base_url`; None behind a proxy of the environment, which httpx's own knows.
+
+    `connections`: calls at once. `http2` counts only for https, where both ends agree on it.
+    """
+    url = urlsplit(base_url)
+    host = url.hostname or ""
+    if host not in LOOPBACK and url.scheme in getproxies() and not proxy_bypass(host):
+        return None
+    if url.scheme != "https":
+        return ConnectionStack(connections, None)
+    stack = ConnectionStack(connections, httpx.create_ssl_context())
+    return SharedConnections(httpx.create_ssl_context(), stack) if http2 else stack
+
+
+class _Shared:
+    """A connection, and the calls on it."""
+
+    __slots__ = ("asked", "connection", "retired", "socket", "under_way")
+
+    def __init__(self, connection: httpcore.AsyncHTTPConnection) -> None:
+        self.connection = connection
+        self.socket: httpcore.AsyncNetworkStream | None = None
+        """Known from the first answer on."""
+        self.asked = 0
+        self.under_way = 0
+        self.retired = False
+        """It gets no more calls, and closes with the last one on it."""
+
+    def has_room(self) -> bool:
+        return self.under_way < STREAMS and self.asked < CALLS and self.connection.is_available()
+
+    def is_over(self) -> bool:
+        """Whether an idle connection is not to be used any more: the far end has said something, if only goodbye."""
+        heard = self.socket is not None and self.socket.get_extra_info("is_readable")
+        return bool(heard) or self.connection.has_expired() or self.connection.is_closed()
+
+
+class SharedConnections(httpx.AsyncBaseTransport):
+    """HTTP/2 connections to one origin. A far end that turns out to speak HTTP/1.1 only is called through `stack`."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, stack: ConnectionStack) -> None:
+        self._ssl_context = ssl_context
+        self._stack = stack
+        self._open: list[_Shared] = []
+        self._http1_only = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends a request beside others; what the far end has not looked at is sent again on another connection."""
+        for _ in range(TRIES):
+            if self._http1_only:
+                return await self._stack.handle_async_request(request)
+            with httpx_errors(), suppress(httpcore.ConnectionNotAvailable):
+                return await self._ask(as_httpcore(request))
+        raise httpx.ConnectError("the far end takes no calls on any connection")
+
+    async def _ask(self, request: httpcore.Request) -> httpx.Response:
+        shared = await self._take(request.url.origin)
+        try:
+            answer = await shared.connection.handle_async_request(request)
+        except BaseException:
+            self._http1_only |= "HTTP/1.1" in shared.connection.info()
+            await self.leave(shared, whole=False)
+            raise
+        self._http1_only |= answer.extensions["http_version"] != b"HTTP/2"
+        shared.socket = answer.extensions["network_stream"]
+        body = _Body(self, shared, cast("httpx.AsyncByteStream", answer.stream))
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
+        )
+
+    async def _take(self, origin: httpcore.Origin) -> _Shared:
+        """A connection with room for one more call, which is counted already."""
+        for idle in [shared for shared in self._open if not shared.under_way]:
+            if idle.is_over():
+                self._open.remove(idle)
+                await idle.connection.aclose()
+        shared = next((shared for shared in self._open if shared.has_room()), None)
+        if shared is None:
+            shared = _Shared(
+                httpcore.AsyncHTTPConnection(
+                    origin, ssl_context=self._ssl_context, keepalive_expiry=KEEPALIVE_SECONDS, http2=True
+                )
+            )
+            self._open.append(shared)
+        shared.under_way += 1
+        shared.asked += 1
+        return shared
+
+    async def leave(self, shared: _Shared, *, whole: bool) -> None:
+        """A call is over; after one whose answer was not read `whole` nobody can trust the connection."""
+        shared.under_way -= 1
+        shared.retired |= not whole or shared.asked >= CALLS or self._http1_only
+        if shared.retired and shared in self._open:
+            self._open.remove(shared)
+        if shared.retired and not shared.under_way:
+            await shared.connection.aclose()
+
+    async def aclose(self) -> None:
+        """Closes every connection, and with it what is under way."""
+        while self._open:
+            await self._open.pop().connection.aclose()
+        await self._stack.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer; closing it leaves the connection."""
+
+    def __init__(self, pool: SharedConnections, shared: _Shared, stream: httpx.AsyncByteStream) -> None:
+        self._pool = pool
+        self._shared = shared
+        self._stream = stream
+        self._whole = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with httpx_errors():
+            async for part in self._stream:
+                yield part
+        self._whole = True
+
+    async def aclose(self) -> None:
+        try:
+            with httpx_errors():
+                await self._stream.aclose()
+        finally:
+            await self._pool.leave(self._shared, whole=self._whole)
