@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -306,14 +307,25 @@ def test_a_lane_whose_connection_breaks_after_its_answer_does_not_write_again(
     complete = claims.complete_turns
     written: list[int] = []
 
-    async def breaking(connection: Connection, *args: Any) -> Any:
-        done = await complete(connection, *args)
+    async def counted(*args: Any) -> Any:
+        done = await complete(*args)
         written.append(len(done))
-        await connection.close()
         return done
 
-    monkeypatch.setattr(claims, "complete_turns", breaking)
-    world.start()
+    monkeypatch.setattr(claims, "complete_turns", counted)
+    engine = world.start()
+    lane = engine._worker.lane
+    pool = lane._pool
+
+    class Breaking:
+        @asynccontextmanager
+        async def connection(self) -> AsyncIterator[Connection]:
+            async with pool.connection() as connection:
+                yield connection
+            if len(written) == 1:
+                raise psycopg.OperationalError("the connection broke")
+
+    monkeypatch.setattr(lane, "_pool", Breaking())
     world.until_sent(world.insert("hello"))
     time.sleep(0.8)
     assert written == [1]
