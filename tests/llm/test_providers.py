@@ -20,8 +20,8 @@ from engine.demo.far_end import FarEnd
 from engine.llm.failures import ProviderFailure
 from engine.llm.providers.answer import read_completion, read_json, read_usage
 from engine.llm.providers.base import MAX_ANSWER, Balance, ChatRequest
-from engine.llm.providers.http2 import client_transport
-from engine.llm.providers.transport import ConnectionStack
+from engine.llm.providers.http1 import ConnectionStack
+from engine.llm.providers.transport import client_transport
 from engine.llm.providers.uniapi import UniAPI
 from engine.llm.providers.zai import ZAI
 from engine.model import FailureClass, LLMMessage, Usage

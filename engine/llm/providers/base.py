@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from engine.keepalive import close_if_more_came
 from engine.llm.failures import ProviderFailure, classify
 from engine.llm.providers.answer import Completion, read_completion, read_json
-from engine.llm.providers.http2 import client_transport
+from engine.llm.providers.transport import client_transport
 from engine.logs import SecretMask
 from engine.model import FailureClass, LLMMessage
 

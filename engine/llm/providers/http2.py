@@ -8,17 +8,14 @@ ends commonly allow, and one on which a call has failed gets no more.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from functools import partial
 
 import httpcore
 import httpx
 
-from engine.llm.providers.transport import KEEPALIVE_SECONDS, ConnectionStack, as_httpcore, httpx_errors
-from engine.settings import LOOPBACK
+from engine.llm.providers.bridge import as_httpcore, as_httpx, httpx_errors
+from engine.llm.providers.http1 import KEEPALIVE_SECONDS, ConnectionStack
 
 STREAMS = 100
 """Calls on one connection at once; far ends allow 100 and more."""
@@ -27,27 +24,10 @@ CALLS = 500
 TRIES = 5
 
 
-def client_transport(
-    base_url: str, connections: int, *, http2: bool = False
-) -> httpx.AsyncBaseTransport | None:
-    """The pool for calls to `base_url`; None behind a proxy of the environment, which httpx's own knows.
-
-    `connections`: calls at once. `http2` counts only for https, where both ends agree on it.
-    """
-    url = urlsplit(base_url)
-    host = url.hostname or ""
-    if host not in LOOPBACK and url.scheme in getproxies() and not proxy_bypass(host):
-        return None
-    if url.scheme != "https":
-        return ConnectionStack(connections, None)
-    stack = ConnectionStack(connections, httpx.create_ssl_context())
-    return SharedConnections(httpx.create_ssl_context(), stack) if http2 else stack
-
-
 class _Shared:
     """A connection, and the calls on it."""
 
-    __slots__ = ("asked", "connection", "retired", "socket", "under_way")
+    __slots__ = ("asked", "connection", "socket", "under_way")
 
     def __init__(self, connection: httpcore.AsyncHTTPConnection) -> None:
         self.connection = connection
@@ -55,8 +35,6 @@ class _Shared:
         """Known from the first answer on."""
         self.asked = 0
         self.under_way = 0
-        self.retired = False
-        """It gets no more calls, and closes with the last one on it."""
 
     def has_room(self) -> bool:
         return self.under_way < STREAMS and self.asked < CALLS and self.connection.is_available()
@@ -90,15 +68,12 @@ class SharedConnections(httpx.AsyncBaseTransport):
         try:
             answer = await shared.connection.handle_async_request(request)
         except BaseException:
-            self._http1_only |= "HTTP/1.1" in shared.connection.info()
-            await self.leave(shared, whole=False)
+            await self._leave(shared, False)
             raise
-        self._http1_only |= answer.extensions["http_version"] != b"HTTP/2"
+        finally:
+            self._http1_only |= "HTTP/1.1" in shared.connection.info()
         shared.socket = answer.extensions["network_stream"]
-        body = _Body(self, shared, cast("httpx.AsyncByteStream", answer.stream))
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
-        )
+        return as_httpx(answer, partial(self._leave, shared))
 
     async def _take(self, origin: httpcore.Origin) -> _Shared:
         """A connection with room for one more call, which is counted already."""
@@ -118,13 +93,15 @@ class SharedConnections(httpx.AsyncBaseTransport):
         shared.asked += 1
         return shared
 
-    async def leave(self, shared: _Shared, *, whole: bool) -> None:
-        """A call is over; after one whose answer was not read `whole` nobody can trust the connection."""
+    async def _leave(self, shared: _Shared, whole: bool) -> None:
+        """A call is over; after one whose answer was not read `whole` nobody can trust the connection.
+
+        One that is to get no more calls closes with the last one on it.
+        """
         shared.under_way -= 1
-        shared.retired |= not whole or shared.asked >= CALLS or self._http1_only
-        if shared.retired and shared in self._open:
+        if shared in self._open and (not whole or shared.asked >= CALLS or self._http1_only):
             self._open.remove(shared)
-        if shared.retired and not shared.under_way:
+        if shared not in self._open and not shared.under_way:
             await shared.connection.aclose()
 
     async def aclose(self) -> None:
@@ -132,26 +109,3 @@ class SharedConnections(httpx.AsyncBaseTransport):
         while self._open:
             await self._open.pop().connection.aclose()
         await self._stack.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    """The body of an answer; closing it leaves the connection."""
-
-    def __init__(self, pool: SharedConnections, shared: _Shared, stream: httpx.AsyncByteStream) -> None:
-        self._pool = pool
-        self._shared = shared
-        self._stream = stream
-        self._whole = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with httpx_errors():
-            async for part in self._stream:
-                yield part
-        self._whole = True
-
-    async def aclose(self) -> None:
-        try:
-            with httpx_errors():
-                await self._stream.aclose()
-        finally:
-            await self._pool.leave(self._shared, whole=self._whole)
