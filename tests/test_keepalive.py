@@ -68,7 +68,7 @@ async def test_nobody_gets_the_reply_to_somebody_else(
     monkeypatch: pytest.MonkeyPatch, own_pool: bool
 ) -> None:
     if not own_pool:  # as behind a proxy
-        monkeypatch.setattr(base, "client_transport", lambda *_: None)
+        monkeypatch.setattr(base, "client_transport", lambda *_, **__: None)
     async with Generous(
         reply("to Ada") + reply("to Ada again"), reply("to Ben"), reply("to Eve")
     ).serving() as far:
