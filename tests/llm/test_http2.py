@@ -180,6 +180,18 @@ async def test_a_connection_the_far_end_closed_meanwhile_is_not_used_again(far: 
     assert len(far.connections) == 3
 
 
+async def test_calls_that_find_several_connections_closed_are_not_in_each_others_way(
+    far: Https, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2, "STREAMS", 1)
+    far.seconds = 0.1
+    async with far.serving(BOTH, keep_alive_timeout=0.1), provider(far) as uniapi:
+        for _ in range(3):
+            answers = await asyncio.gather(*(say(uniapi, number) for number in range(5)))
+            assert answers == [f"you said {number}" for number in range(5)]
+            await asyncio.sleep(0.5)
+
+
 async def test_a_connection_on_which_a_call_failed_gets_no_more(far: Https) -> None:
     far.seconds = 0.6
     async with far.serving(BOTH), provider(far) as uniapi:

@@ -77,21 +77,22 @@ class SharedConnections(httpx.AsyncBaseTransport):
 
     async def _take(self, origin: httpcore.Origin) -> _Shared:
         """A connection with room for one more call, which is counted already."""
-        for idle in [shared for shared in self._open if not shared.under_way]:
-            if idle.is_over():
-                self._open.remove(idle)
-                await idle.connection.aclose()
-        shared = next((shared for shared in self._open if shared.has_room()), None)
-        if shared is None:
-            shared = _Shared(
+        over = [shared for shared in self._open if not shared.under_way and shared.is_over()]
+        for shared in over:  # all before the first wait, in which others take connections
+            self._open.remove(shared)
+        for shared in over:
+            await shared.connection.aclose()
+        taken = next((shared for shared in self._open if shared.has_room()), None)
+        if taken is None:
+            taken = _Shared(
                 httpcore.AsyncHTTPConnection(
                     origin, ssl_context=self._ssl_context, keepalive_expiry=KEEPALIVE_SECONDS, http2=True
                 )
             )
-            self._open.append(shared)
-        shared.under_way += 1
-        shared.asked += 1
-        return shared
+            self._open.append(taken)
+        taken.under_way += 1
+        taken.asked += 1
+        return taken
 
     async def _leave(self, shared: _Shared, whole: bool) -> None:
         """A call is over; after one whose answer was not read `whole` nobody can trust the connection.
