@@ -229,25 +229,31 @@ class Lane(Generic[Item, Answer]):
     async def _carry(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         if not batch:
             return
+        try:
+            answers = await self._answers([item for item, _ in batch])
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            log.warning("lane.retry", lane=self._name, items=len(batch), error=str(error))
+            self._waiting[:0] = batch
+            await asyncio.sleep(0.5)
+        except Exception as error:
+            await self._carry_singly(batch, error)
+        except asyncio.CancelledError:
+            self._waiting[:0] = batch
+            raise
+        else:
+            self._settle(batch, answers)
+
+    async def _answers(self, items: Sequence[Item]) -> Sequence[Answer | None]:
+        """What `run` says. A connection that breaks after that is no failure: it is written."""
         answers: Sequence[Answer | None] | None = None
         try:
             async with self._pool.connection() as connection:
-                answers = await self._run(connection, [item for item, _ in batch])
-        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-            if answers is None:  # else it broke when all was written
-                log.warning("lane.retry", lane=self._name, items=len(batch), error=str(error))
-                self._waiting[:0] = batch
-                await asyncio.sleep(0.5)
-        except Exception as error:
+                answers = await self._run(connection, items)
+        except Exception:
             if answers is None:
-                await self._carry_singly(batch, error)
-        except asyncio.CancelledError:
-            if answers is None:
-                self._waiting[:0] = batch
-            raise
-        finally:
-            if answers is not None:
-                self._settle(batch, answers)
+                raise
+        assert answers is not None
+        return answers
 
     async def _carry_singly(self, batch: list[tuple[Item, asyncio.Future[Answer]]], error: Exception) -> None:
         if len(batch) > 1:
