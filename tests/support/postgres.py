@@ -42,9 +42,12 @@ class Server:
         for name in FAST:
             self.admin(f"ALTER SYSTEM SET {name} = off")
         self.admin("SELECT pg_reload_conf()")
-        self._strategy = (
-            " STRATEGY FILE_COPY"  # nothing waits for a disk: its checkpoints are cheaper than WAL
-        )
+        with psycopg.connect(self.admin_dsn) as connection:
+            if (
+                connection.info.server_version >= 150_000
+            ):  # older ones know no other strategy, and not the word
+                # Nothing waits for a disk: its checkpoints are cheaper than WAL.
+                self._strategy = " STRATEGY FILE_COPY"
 
     def dsn(self, name: str) -> str:
         return make_conninfo(self.admin_dsn, dbname=name)
