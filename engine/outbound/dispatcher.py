@@ -100,6 +100,7 @@ class OutboundDispatcher:
     def leaves_at_once(self, words: Words) -> bool:
         """Whether nothing holds these words back. Takes their turn in the rates; unused, it costs a moment."""
         agent = self._directory().agent_for(words.tenant_id, words.channel, words.account)
+        # A turn claimed before quiet hours may be written within them, so where there are any, T4 decides.
         if (agent is not None and agent.quiet_from) or not self._holds.free(words.route):
             return False
         if self._refusal(words) is not None:
