@@ -36,7 +36,7 @@ from engine.settings import Settings
 
 log = get_logger(__name__)
 WINDOW = timedelta(hours=24)
-WINDOW_CLOSED = ("window_closed", "The customer's 24 h window is closed; a template is needed.")
+WINDOW_CLOSED = "The customer's 24 h window is closed; a template is needed."
 PATIENCE_SECONDS = 10.0
 """A message that may leave within this time is held until then; one that must wait longer is queued for later."""
 LEASE_MARGIN_SECONDS = PATIENCE_SECONDS + 20.0
@@ -195,8 +195,8 @@ class OutboundDispatcher:
 
     async def _send(self, send: Send, claimed: float) -> None:
         """One send from claim to record. `claimed`: the loop's time just before the claim."""
-        if not send.started and (refusal := self._refusal(send)):
-            await self._record(rejected(send, *refusal, hand_over=refusal == WINDOW_CLOSED))
+        if not send.started and (refuse := self._refusal(send)):
+            await self._record(refuse(send))
             return
         try:
             channel = self._channels.get(send.channel, send.account)
@@ -225,15 +225,17 @@ class OutboundDispatcher:
             return False
         return True
 
-    def _refusal(self, words: Words) -> tuple[str, str] | None:
-        """Why words cannot be sent at all, if so: an error class and what it means."""
+    def _refusal(self, words: Words) -> Callable[[Send], SendResult] | None:
+        """What becomes of a send whose words cannot be sent at all; None when they can."""
         if not words.address:
-            return "no_address", "It is not known where this customer is written to."
+            return lambda send: rejected(
+                send, "no_address", "It is not known where this customer is written to."
+            )
         if not (words.text or "").strip():
-            return "no_text", "The message has no text."
+            return lambda send: rejected(send, "no_text", "The message has no text.")
         windowed = any(c.capabilities.window_24h for c in self._channels.accounts(words.channel))
         if windowed and (words.last_inbound_at is None or words.claimed_at - words.last_inbound_at > WINDOW):
-            return WINDOW_CLOSED
+            return lambda send: rejected(send, "window_closed", WINDOW_CLOSED, hand_over=True)
         return None
 
     def _wait(self, channel: Channel, send: Send) -> float:
