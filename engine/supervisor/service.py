@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import SpawnProcess
 
 from pydantic import SecretStr
@@ -13,7 +15,6 @@ from pydantic import SecretStr
 from engine.database.handle import Database
 from engine.logs import configure_logging, get_logger
 from engine.settings import Settings
-from engine.supervisor.engine import DRAIN_SECONDS, RESTART_SECONDS, Engine, new_event_loop
 
 log = get_logger(__name__)
 
@@ -23,26 +24,44 @@ def run_engine(settings: Settings, workers: int = 1) -> int:
 
     More than one are processes; only the first serves HTTP. A process that dies is started again.
     """
+    if workers == 1:
+        return _run_one(settings)
     with Database.open(settings) as database:
-        if workers == 1:
-            return _run_one(settings, database)
         return _run_many(settings.model_copy(update={"database_url": SecretStr(database.dsn)}), workers)
 
 
-def _run_one(settings: Settings, database: Database) -> int:
-    async def main() -> None:
-        engine = Engine(settings, database)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, engine.request_stop)
-        await engine.run()
+def _run_one(settings: Settings) -> int:
+    with _open_while_loading(settings) as database:
+        from engine.supervisor.engine import Engine, new_event_loop
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main())
+        async def main() -> None:
+            engine = Engine(settings, database)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, engine.request_stop)
+            await engine.run()
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(main())
     return 0
 
 
+def _open_while_loading(settings: Settings) -> Database:
+    """The database; while its server starts, the engine is loaded, which takes longer."""
+    gc.disable()  # what is loaded stays: a look through it finds nothing to free. See settle_collector
+    with ThreadPoolExecutor(1) as aside:
+        opening = aside.submit(Database.open, settings)
+        import engine.supervisor.engine
+
+        if settings.http_enabled:
+            import engine.http.api
+            import engine.http.webhooks  # noqa: F401
+        return opening.result()
+
+
 def _run_many(settings: Settings, workers: int) -> int:
+    from engine.supervisor.engine import DRAIN_SECONDS, RESTART_SECONDS
+
     context = multiprocessing.get_context("spawn")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,5 +89,4 @@ def _run_many(settings: Settings, workers: int) -> int:
 
 def _child(settings: Settings) -> None:
     configure_logging(settings)
-    with Database.open(settings) as database:
-        raise SystemExit(_run_one(settings, database))
+    raise SystemExit(_run_one(settings))
