@@ -96,18 +96,17 @@ def calls(detail: MessageDetail) -> list[Line]:
 
 
 def rules(detail: MessageDetail) -> list[Line]:
-    """What each rule said; those that passed on one line."""
-    verdicts = [v for v in _list(detail.turn, "verdicts") if isinstance(v, Mapping)]
-    if not verdicts:
+    """What each rule said; those that passed, which are stored by name, on one line."""
+    verdicts = _list(detail.turn, "verdicts")
+    told = [v for v in verdicts if isinstance(v, Mapping) and v.get("verdict") != "pass"]
+    passed = [v for v in verdicts if isinstance(v, str)]
+    passed += [str(v.get("rule")) for v in verdicts if isinstance(v, Mapping) and v.get("verdict") == "pass"]
+    if not told and not passed:
         return []
-    passed = [v for v in verdicts if v.get("verdict") == "pass"]
-    lines = [heading("Rules", f"{len(passed)} of {len(verdicts)} passed")]
-    if passed:
-        for names in textwrap.wrap(" ".join(str(v.get("rule")) for v in passed), 60):
-            lines.append(Line(Content.assemble(("✓ ", GOOD), cell(names, MUTED))))
-    for verdict in verdicts:
-        if verdict.get("verdict") == "pass":
-            continue
+    lines = [heading("Rules", f"{len(passed)} of {len(told) + len(passed)} passed")]
+    for names in textwrap.wrap(" ".join(passed), 60):
+        lines.append(Line(Content.assemble(("✓ ", GOOD), cell(names, MUTED))))
+    for verdict in told:
         glyph, style = VERDICTS.get(str(verdict.get("verdict")), ("?", WARN))
         name = cell(f"{verdict.get('rule')} ({verdict.get('stage')} the call)", style, 60)
         lines.append(

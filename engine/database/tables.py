@@ -345,7 +345,7 @@ turns = _table(
     _text("provider"),
     _text("model"),
     _json("attempts", "[]"),
-    _json("verdicts", "[]"),
+    _json("verdicts", "[]"),  # rules that passed by name, the others with all they said (policy.stored)
     _json("context", "{}"),
     _text("context_prompt"),
     _text("draft"),

@@ -7,6 +7,7 @@ waiting ─ context ─ llm … ─ policy ─┬─ queued ─ sending ─ deli
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -132,7 +133,8 @@ def _turn(turn: Times, started: datetime) -> list[_Moment]:
     said = _line(turn["error"] or turn["reason"])
     ended_well = turn["outcome"] in (TurnOutcome.REPLIED, TurnOutcome.DRAFTED)
     if turn["context_at"] is None:  # a rule decided before the model was asked
-        rules = [verdict.get("rule") for verdict in turn["verdicts"] if verdict.get("verdict") == "block"]
+        verdicts = [verdict for verdict in turn["verdicts"] if isinstance(verdict, Mapping)]
+        rules = [verdict.get("rule") for verdict in verdicts if verdict.get("verdict") == "block"]
         detail = said or _line(rules[0] if rules else "")
         return [_Moment("policy", started, finished, ended_well, detail, turn["id"])]
     context_at, answered_at = _at(turn["context_at"]), _at(turn["answered_at"] or turn["finished_at"])

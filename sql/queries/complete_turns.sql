@@ -6,7 +6,7 @@
 -- draft) and nothing else. A thread that somebody has locked is left out of the answer, to be tried again.
 -- Wide columns stay in d and are fetched once; IS TRUE keeps lookups by id off the partial indexes.
 WITH d AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+    SELECT * FROM json_to_recordset($1::text::json) AS d(
         thread_id bigint, tenant_id bigint, lead_id bigint, head_id bigint, message_ids bigint[], token bigint,
         epoch bigint, outcome text, reason text, error text, hand_over boolean, opt_out boolean, restartable boolean,
         leaves boolean, retry_seconds float, channel text, account text, text text, raw_payload jsonb,

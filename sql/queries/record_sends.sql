@@ -2,7 +2,7 @@
 -- $1 results, a JSON array (see queue.SendResult)
 -- A late answer that confirms a send whose outcome was already given up as unknown still counts.
 WITH d AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset($1::text::jsonb) AS d(
+    SELECT * FROM json_to_recordset($1::text::json) AS d(
         queue_id bigint, token bigint, status text, outcome text, provider_message_id text, error_class text,
         error text, retry_seconds float, hand_over boolean, attempts integer, other_ids jsonb)
 ),

@@ -45,14 +45,7 @@ _ATTEMPTS = [
         "skipped": False,
     }
 ]
-_VERDICTS = [
-    {"rule": rule, "stage": stage, "verdict": "pass", "detail": ""}
-    for stage, rules in (
-        ("before", ("no_agent", "opt_out", "human_requested", "stale", "window", "loop_guard")),
-        ("after", ("empty", "canary", "blocked_phrase", "links", "length")),
-    )
-    for rule in rules
-]
+_VERDICTS = "no_agent opt_out human_requested stale window loop_guard empty canary blocked_phrase links length".split()
 _CONTEXT = {"history_available": 14, "history_kept": 12, "history_cut": 2, "history_tokens": 340}
 
 

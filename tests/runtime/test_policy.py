@@ -49,6 +49,13 @@ def test_a_calm_situation_passes_every_rule() -> None:
     assert len(verdicts) == 6
 
 
+def test_a_rule_that_passed_is_stored_by_name_and_any_other_with_all_it_said() -> None:
+    assert policy.stored(policy.Verdict("stale", "before", "pass")) == "stale"
+    assert policy.stored(policy.Verdict("length", "after", "cut", "9 characters")) == {
+        "rule": "length", "stage": "after", "verdict": "cut", "detail": "9 characters",
+    }  # fmt: skip
+
+
 @given(from_regex(policy.HUMAN_ASKED))
 def test_whoever_asks_for_a_person_says_one_of_the_pieces_that_are_looked_for_first(text: str) -> None:
     assert any(piece in text.casefold() for piece in policy.PERSON)

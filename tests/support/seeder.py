@@ -239,20 +239,12 @@ def attempt(
     ).model_dump(mode="json")
 
 
-def verdicts(blocked: str | None = None, detail: str = "") -> list[dict[str, str]]:
+def verdicts(blocked: str | None = None, detail: str = "") -> list[str | dict[str, str]]:
     """Every rule's word, up to the one that blocked."""
-    told = []
+    told: list[str | dict[str, str]] = []
     for stage, rules in (("before", RULES), ("after", AFTER_RULES)):
         for rule in rules:
-            block = rule == blocked
-            told.append(
-                {
-                    "rule": rule,
-                    "stage": stage,
-                    "verdict": "block" if block else "pass",
-                    "detail": detail if block else "",
-                }
-            )
-            if block:
-                return told
+            if rule == blocked:
+                return [*told, {"rule": rule, "stage": stage, "verdict": "block", "detail": detail}]
+            told.append(rule)
     return told
