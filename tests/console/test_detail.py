@@ -1,0 +1,25 @@
+"""The parts of a message's detail that are made of what a turn has recorded."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from console.widgets.detail_text import rules
+
+BLOCK = {"rule": "links", "stage": "after", "verdict": "block", "detail": "example.org"}
+
+
+def told(*verdicts: Any) -> str:
+    lines = rules(cast(Any, SimpleNamespace(turn={"verdicts": list(verdicts)})))
+    return "\n".join(str(line.content) for line in lines)
+
+
+def test_rules_that_passed_stand_on_one_line_however_they_were_stored() -> None:
+    old = {"rule": "stale", "stage": "before", "verdict": "pass", "detail": ""}
+    for first in (old, "stale"):
+        said = told(first, "canary", BLOCK)
+        assert "2 of 3 passed" in said
+        assert "canary" in said and "stale" in said
+        assert "links (after the call)" in said and "example.org" in said
+    assert told() == ""
