@@ -45,7 +45,19 @@ _ATTEMPTS = [
         "skipped": False,
     }
 ]
-_VERDICTS = "no_agent opt_out human_requested stale window loop_guard empty canary blocked_phrase links length".split()
+_VERDICTS = [
+    "no_agent",
+    "opt_out",
+    "human_requested",
+    "stale",
+    "window",
+    "loop_guard",
+    "empty",
+    "canary",
+    "blocked_phrase",
+    "links",
+    "length",
+]
 _CONTEXT = {"history_available": 14, "history_kept": 12, "history_cut": 2, "history_tokens": 340}
 
 
