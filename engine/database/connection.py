@@ -61,10 +61,10 @@ def statement(name: str) -> bytes:
     return "\n".join(line for line in lines if not line.startswith("--")).encode()
 
 
-async def fetch(connection: Connection, name: str, *params: Any) -> list[Row]:
-    """Run a named statement, prepared, and return its rows."""
+async def fetch(connection: Connection, name: str, *params: Any, binary: bool = False) -> list[Row]:
+    """Run a named statement, prepared, and return its rows; in binary form, cheaper for wide rows of plain types."""
     async with AsyncRawCursor(connection, row_factory=dict_row) as cursor:
-        await cursor.execute(statement(name), params, prepare=True)
+        await cursor.execute(statement(name), params, prepare=True, binary=binary)
         return await cursor.fetchall() if cursor.description else []
 
 

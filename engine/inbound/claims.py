@@ -143,7 +143,7 @@ async def claim_turns(
     """T1: claim up to `threads` due threads for this engine; of the AI's, none that are paused or on a channel
     in `paused`."""
     values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused))
-    rows = await fetch(connection, "claim_turns", *values)
+    rows = await fetch(connection, "claim_turns", *values, binary=True)
     return [claim_of(row) for row in rows]
 
 
@@ -164,10 +164,9 @@ def claim_of(row: Row) -> Claim:
             NewMessage(id_, text, kind, datetime.fromisoformat(created_at), provider_message_id)
             for id_, text, kind, created_at, provider_message_id in row["messages"]
         ),
-        history=tuple(
-            Said(id_, author, text, datetime.fromisoformat(created_at))
-            for id_, author, text, created_at in row["history"]
-        ),
+        history=tuple(map(Said, row["said_ids"], row["said_by"], row["said"], row["said_at"]))
+        if row["said_ids"]
+        else (),
         sender=row["sender"],
         sender_name=row["sender_name"],
         lead_tenant_id=row["lead_tenant_id"],

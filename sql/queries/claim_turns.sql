@@ -75,12 +75,13 @@ held AS (
 SELECT t.id AS thread_id, t.tenant_id, coalesce(t.lead_id, m.lead_id) AS lead_id, t.channel, t.account, t.address,
        t.epoch, t.claim_token AS token, t.mode, t.human_until, m.head_id, m.attempts, m.messages, m.sender, m.sender_name,
        m.asked_for, t.last_inbound_at, l.tenant_id AS lead_tenant_id, l.name AS lead_name, l.opted_out_at, now() AS claimed_at,
-       coalesce(h.history, '[]') AS history
+       h.said_ids, h.said_by, h.said, h.said_at
   FROM held t
   JOIN turns m ON m.thread_id = t.id
   LEFT JOIN et_leads l ON l.id = coalesce(t.lead_id, m.lead_id)
   LEFT JOIN LATERAL (
-       SELECT json_agg(json_build_array(x.id, x.author, x.text_content, x.created_at)) AS history
+       SELECT array_agg(x.id) AS said_ids, array_agg(x.author) AS said_by, array_agg(x.text_content) AS said,
+              array_agg(x.created_at) AS said_at
          FROM (SELECT id, greatest(least(created_at, now()), '2000-01-01') AS created_at,
                       left(text_content, 8000) AS text_content,
                       coalesce(author, CASE WHEN direction = 'inbound' THEN 'customer'

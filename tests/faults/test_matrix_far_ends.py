@@ -34,8 +34,8 @@ def test_every_conduct_of_the_channel_at_once(scene: Stage) -> None:
     scene.until_rest()
     assert scene.violations() == {}
     unreadable = {a.message_id for a in scene.world.channel.arrivals() if a.conduct in UNREADABLE}
-    rows = scene.world.query("SELECT message_id FROM et_outbound_queue WHERE outcome = 'unknown'")
-    assert {row["message_id"] for row in rows} == unreadable
+    rows = scene.world.query("SELECT message_id, last_error FROM et_outbound_queue WHERE outcome = 'unknown'")
+    assert {row["message_id"] for row in rows} == unreadable, rows
     refused = scene.world.query("SELECT last_error FROM et_outbound_queue WHERE outcome = 'rejected'")
     assert refused
     assert all(row["last_error"] for row in refused)
