@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,12 +19,15 @@ from tests.bench.llm_process import far_end
 from tests.bench.past import INBOUND
 from tests.bench.server import free_port, process_cpu, process_rss
 from tests.bench.table import Figure
+from tests.bench.tls_process import tls_far_end
 
 SETTLE_SECONDS = 5.0
 IDLE_SECONDS = 20.0
 CALLS_SECONDS = 3.0
 #: Calls in flight, and how long the far end takes, so that so many really are.
 IN_FLIGHT = {1: 0.0, 16: 0.0, 64: 0.0, 1_000: 1.0}
+IN_FLIGHT_TLS = {1: 0.05, 16: 0.05, 64: 0.05, 500: 0.5}
+"""The far end is slow enough to be no part of what is measured, and handshakes are over before."""
 
 
 def rest(bench: Bench) -> list[Figure]:
@@ -94,14 +98,35 @@ def llm(bench: Bench) -> list[Figure]:
     figures = []
     for calls, seconds in IN_FLIGHT.items():
         with far_end(seconds) as url:
-            taken = [asyncio.run(_call(url, calls)) for _ in range(bench.repetitions)]
-        bench.tell(f"llm, {calls} in flight: {sorted(taken)[len(taken) // 2]:.3f} ms of CPU a call")
-        bench.note("llm", {"in_flight": calls, "ms": taken})
-        figures.append(Figure("llm", f"client CPU a call, {calls:,} in flight", taken, "ms"))
+            figures.append(_calls(bench, "", url, calls))
+    for calls, seconds in IN_FLIGHT_TLS.items():
+        with tls_far_end(seconds) as (url, authority), _believing(authority):
+            figures.append(_calls(bench, " over TLS", url, calls))
+            figures.append(_calls(bench, " over HTTP/2", url, calls, http2=True))
     return figures
 
 
-async def _call(url: str, in_flight: int) -> float:
+def _calls(bench: Bench, how: str, url: str, calls: int, *, http2: bool = False) -> Figure:
+    taken = [asyncio.run(_call(url, calls, http2=http2)) for _ in range(bench.repetitions)]
+    bench.tell(f"llm, {calls} in flight{how}: {sorted(taken)[len(taken) // 2]:.3f} ms of CPU a call")
+    bench.note("llm", {"in_flight": calls, "how": how, "ms": taken})
+    return Figure("llm", f"client CPU a call{how}, {calls:,} in flight", taken, "ms")
+
+
+@contextmanager
+def _believing(authority: Path) -> Iterator[None]:
+    """Clients of this process believe certificates of that authority."""
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(authority)
+    try:
+        yield
+    finally:
+        os.environ.pop("SSL_CERT_FILE")
+        if before is not None:
+            os.environ["SSL_CERT_FILE"] = before
+
+
+async def _call(url: str, in_flight: int, *, http2: bool) -> float:
     """Milliseconds of CPU a call."""
     from pydantic import SecretStr
 
@@ -109,7 +134,7 @@ async def _call(url: str, in_flight: int) -> float:
     from engine.llm.providers.uniapi import UniAPI
     from engine.model import LLMMessage
 
-    provider = UniAPI(url, SecretStr("bench-key"))
+    provider = UniAPI(url, SecretStr("bench-key"), http2=http2)
     said = [LLMMessage(role="user", content=INBOUND % number) for number in range(20)]
     request = ChatRequest("gemini-3-flash-preview", said)
     done = 0
