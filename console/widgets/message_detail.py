@@ -110,9 +110,10 @@ class DetailPane(Widget):
 
     def enter(self) -> None:
         """Have the keys scroll what is shown, at once or when it is made."""
-        self._entering = not self.children
-        if not self._entering:
-            self.query_one(f"#{self.view}").focus()
+        shown = self.query(f"#{self.view}")  # none yet, or none any more: the console may be closing
+        self._entering = not shown
+        if shown:
+            shown.first().focus()
 
     @property
     def _views(self) -> list[Widget]:

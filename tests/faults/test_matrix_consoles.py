@@ -336,7 +336,8 @@ def test_two_consoles_act_at_once(desk: Desk) -> None:
         desk.until_rest()
         for screen in pair.screens:
             screen.send(signal.SIGTERM)
-            assert screen.wait(8) == 128 + signal.SIGTERM
+            code = screen.wait(8)
+            assert code == 128 + signal.SIGTERM, screen.written()[-3000:]
     assert desk.count("SELECT count(*) AS n FROM et_outbound_queue WHERE status = 'failed'") == 0
     found = desk.violations()
     assert len(found.pop("resent_unknowns")) == 2, "the rejected ones, which people have tried again"
