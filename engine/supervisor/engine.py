@@ -280,8 +280,10 @@ class Engine:
         await self._merging.look(settled, busy=worker.in_flight + dispatcher.in_flight > 0)
 
     async def _warm(self) -> None:
-        await self._router.warm()
-        settle_collector()
+        try:
+            await self._router.warm()
+        finally:
+            settle_collector()  # a price table that cannot be read is no reason to go on without a collector
 
     async def _quietly(self, upkeep: Callable[[], Awaitable[None]]) -> None:
         """Upkeep that fails is told in the log and tried again at its next time."""

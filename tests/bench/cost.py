@@ -34,24 +34,13 @@ from engine.runtime.policy import Verdict
 from engine.sends import Send, Words
 from tests.bench.bench import Bench
 from tests.bench.messages import plant_backlog
-from tests.bench.past import REPLY
+from tests.bench.past import REPLY, RULES
 from tests.bench.table import Figure
 from tests.faults.mutations import Edit, edit_statements
 
 MESSAGES = 2000
 BATCH = 100
 ENGINE = "bench"
-RULES = (
-    "no_agent",
-    "opt_out",
-    "human_requested",
-    "stale",
-    "window",
-    "loop_guard",
-    "empty",
-    "canary",
-    "links",
-)
 USAGE = Usage(prompt_tokens=123, completion_tokens=45, total_tokens=168)
 
 

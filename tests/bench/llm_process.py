@@ -20,8 +20,15 @@ from tests.bench.past import REPLY
 @contextmanager
 def far_end(seconds: float) -> Iterator[str]:
     """The base URL of UniAPI's stand-in, which answers every call after so many seconds."""
+    with url_of(__name__, str(seconds)) as url:
+        yield url
+
+
+@contextmanager
+def url_of(module: str, *arguments: str) -> Iterator[str]:
+    """What a far end in a process of its own prints; its stdin is closed afterwards."""
     with subprocess.Popen(
-        [sys.executable, "-m", __name__, str(seconds)],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

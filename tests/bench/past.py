@@ -45,7 +45,7 @@ _ATTEMPTS = [
         "skipped": False,
     }
 ]
-_VERDICTS = [
+RULES = [
     "no_agent",
     "opt_out",
     "human_requested",
@@ -58,6 +58,7 @@ _VERDICTS = [
     "links",
     "length",
 ]
+"""Which all passed."""
 _CONTEXT = {"history_available": 14, "history_kept": 12, "history_cut": 2, "history_tokens": 340}
 
 
@@ -70,7 +71,7 @@ def plant(connection: psycopg.Connection[Any], messages: int, *, threads: int, t
         "raw": json.dumps(RAW),
         "trace": json.dumps(_TRACE),
         "attempts": json.dumps(_ATTEMPTS),
-        "verdicts": json.dumps(_VERDICTS),
+        "verdicts": json.dumps(RULES),
         "context": json.dumps(_CONTEXT),
         "apart": SECONDS_APART,
         "pairs": messages // 2,

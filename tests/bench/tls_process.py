@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import trustme
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from tests.bench.engine_process import ROOT
+from tests.bench.llm_process import url_of
 from tests.bench.past import REPLY
 from tests.bench.server import free_port
 
@@ -36,20 +35,9 @@ def tls_far_end(seconds: float) -> Iterator[tuple[str, Path]]:
     """Its base URL, and the certificate of the authority it is to be believed by."""
     with (
         tempfile.TemporaryDirectory(prefix="switchboard-bench-") as folder,
-        subprocess.Popen(
-            [sys.executable, "-m", __name__, str(seconds), folder],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process,
+        url_of(__name__, str(seconds), folder) as url,
     ):
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield process.stdout.readline().strip(), Path(folder) / "ca.pem"
-        finally:
-            process.stdin.close()
+        yield url, Path(folder) / "ca.pem"
 
 
 async def answer_all(seconds: float, folder: Path) -> None:
