@@ -5,8 +5,9 @@ A send is held by (queue row, token); every write after the claim carries the to
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.database.connection import Connection, Row, fetch, to_json
@@ -32,6 +33,8 @@ class SendResult:
     """How many tries count from now on, where it is not every one."""
     other_ids: tuple[str, ...] = ()
     """The far end's ids of a long text's earlier parts."""
+    known_at: float = field(default_factory=time.monotonic, compare=False)
+    """When that was known, by this process's monotonic clock; it may be recorded later."""
 
 
 async def claim_sends(
@@ -75,7 +78,9 @@ async def record_sends(connection: Connection, results: Sequence[SendResult]) ->
 
 
 def _told(result: SendResult) -> dict[str, Any]:
-    return {key: value for key, value in result.__dict__.items() if value is not None}
+    told = {key: value for key, value in result.__dict__.items() if value is not None}
+    told["seconds_ago"] = time.monotonic() - told.pop("known_at")
+    return told
 
 
 async def promote_retries(connection: Connection) -> int:

@@ -68,7 +68,9 @@ mirrored AS (
     UPDATE et_messages m
        SET delivery_status = coalesce(s.status, m.delivery_status),
            provider_message_id = coalesce(m.provider_message_id, n.provider_message_id),
-           sent_at = CASE WHEN n.arrived THEN coalesce(m.sent_at, now()) ELSE m.sent_at END,
+           sent_at = CASE WHEN n.arrived
+                          THEN coalesce(m.sent_at, greatest(m.send_started_at, least(n.delivered_at, n.read_at, now())))
+                          ELSE m.sent_at END,
            delivered_at = least(m.delivered_at, n.delivered_at, n.read_at),
            read_at = least(m.read_at, n.read_at),
            last_error = CASE WHEN s.status = 'sent' THEN NULL ELSE coalesce(n.error, m.last_error) END,

@@ -1,10 +1,12 @@
 -- T5: record what became of sends.
--- $1 results, a JSON array (see queue.SendResult)
+-- $1 results, a JSON array (see queue.SendResult). A message was sent when the far end answered, not when that is
+-- recorded: its receipt may have come meanwhile.
 -- A late answer that confirms a send whose outcome was already given up as unknown still counts.
 WITH d AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::text::json) AS d(
         queue_id bigint, token bigint, status text, outcome text, provider_message_id text, error_class text,
-        error text, retry_seconds float, hand_over boolean, attempts integer, other_ids jsonb)
+        error text, retry_seconds float, hand_over boolean, attempts integer, other_ids jsonb,
+        seconds_ago float)
 ),
 recorded AS (
     UPDATE et_outbound_queue q
@@ -26,14 +28,15 @@ recorded AS (
             OR (q.status = 'failed' AND q.outcome = 'unknown' AND d.status IN ('sent', 'accepted')))
            IS TRUE  -- by id, not through a partial index
  RETURNING q.id, q.message_id, q.status, q.outcome, q.provider_message_id, q.send_started_at, q.last_error,
-           q.error_class, q.thread_id, q.claim_token, q.claimed_by, d.hand_over
+           q.error_class, q.thread_id, q.claim_token, q.claimed_by, d.hand_over,
+           greatest(now() - make_interval(secs => d.seconds_ago), q.send_started_at) AS known_at
 ),
 mirrored AS (
     UPDATE et_messages m
        SET delivery_status = r.status,
            provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
            send_started_at = r.send_started_at,
-           sent_at = CASE WHEN r.status IN ('sent', 'accepted') THEN now() ELSE m.sent_at END,
+           sent_at = CASE WHEN r.status IN ('sent', 'accepted') THEN r.known_at ELSE m.sent_at END,
            reason = CASE WHEN r.status = 'failed' THEN r.outcome || coalesce('.' || r.error_class, '') END,
            last_error = r.last_error,
            updated_at = now()

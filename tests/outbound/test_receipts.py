@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -78,3 +80,51 @@ async def test_our_own_id_counts_only_from_the_account_that_sent_the_message(
         assert await apply_pending_receipts(pool) == 0
     owner = await (await db.execute("SELECT owner FROM et_threads")).fetchone()
     assert owner == {"owner": "human" if counts else "ai"}
+
+
+@pytest.mark.parametrize(("started", "sent"), [(9, 5), (2, 2)])
+async def test_a_message_was_sent_when_the_far_end_answered_not_when_that_was_recorded(
+    db: Connection, started: int, sent: int
+) -> None:
+    """Seconds ago; it never comes before the start, whatever the clocks say."""
+    await replies(db)
+    await db.execute("UPDATE et_outbound_queue SET status = 'sent' WHERE status = 'accepted'")
+    (send,) = await queue.claim_sends(db, engine="one", sends=9, lease_seconds=60, paused=[])
+    assert await queue.start_sends(db, "one", [send]) == [True]
+    await db.execute(
+        "UPDATE et_outbound_queue SET send_started_at = now() - make_interval(secs => %s)", [started]
+    )
+    answer = SendResult(
+        send.queue_id, send.token, OutboundStatus.SENT, Outcome.CONFIRMED, known_at=time.monotonic() - 5
+    )
+    assert await queue.record_sends(db, [answer]) == [True]
+    assert await seconds_since(db, "sent_at", send.message_id) == pytest.approx(sent, abs=1)
+
+
+async def test_a_receipt_that_settles_an_unknown_send_tells_when_it_was_sent(db: Connection) -> None:
+    await replies(db)
+    (send,) = await queue.claim_sends(db, engine="one", sends=9, lease_seconds=60, paused=[])
+    assert await queue.start_sends(db, "one", [send]) == [True]
+    lost = SendResult(send.queue_id, send.token, OutboundStatus.FAILED, Outcome.UNKNOWN)
+    assert await queue.record_sends(db, [lost]) == [True]
+    await db.execute("UPDATE et_messages SET send_started_at = now() - interval '9 s'")
+    arrived = Receipt(
+        account="default",
+        provider_message_id="P2",
+        message_id=send.message_id,
+        status=ReceiptStatus.DELIVERED,
+        at=datetime.now(UTC) - timedelta(seconds=5),
+    )
+    assert await apply_receipts(db, "simulator", [arrived]) == 1
+    assert await seconds_since(db, "sent_at", send.message_id) == pytest.approx(5, abs=1)
+    assert await seconds_since(db, "delivered_at", send.message_id) == pytest.approx(5, abs=1)
+
+
+async def seconds_since(db: Connection, column: str, message_id: int) -> float:
+    found = await db.execute(
+        f"SELECT extract(epoch FROM now() - {column})::float AS seconds FROM et_messages WHERE id = %s",
+        [message_id],
+    )
+    row = await found.fetchone()
+    assert row is not None
+    return float(row["seconds"])
