@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,6 +16,7 @@ import pytest
 from engine.database.directory import Directory, load_directory
 from engine.inbound import claims
 from engine.inbound.claims import Claim, claim_turns
+from engine.llm.router import Router
 from engine.model import AITrace
 from tests.support.trip import Trip, trip
 
@@ -495,6 +497,21 @@ def test_notify_lost_is_made_up_for_by_the_poll(world: Trip) -> None:
     world.connection.execute("ALTER TABLE et_messages ENABLE TRIGGER et_messages_mailbox")
     world.query("UPDATE et_threads SET due_at = now() RETURNING id")
     world.until_sent(message)
+
+
+def test_the_collector_comes_back_though_the_price_table_cannot_be_read(
+    world: Trip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(router: Router) -> None:
+        raise OSError("cost.json: Input/output error")
+
+    monkeypatch.setattr(Router, "warm", unreadable)
+    gc.disable()  # as while a process loads
+    try:
+        world.start()
+        world.until(gc.isenabled)
+    finally:
+        gc.enable()
 
 
 def test_an_answer_is_kept_while_the_schema_is_broken(world: Trip) -> None:
