@@ -2,14 +2,17 @@
 
 A claim is measured as the engine makes it, in a transaction that is rolled back. A pane is measured as the console
 reads it, through `engine.observe`, Python's part included. A little work is always open: messages that came, sends
-that are due, sends that failed.
+that are due, sends that failed. The pasts are measured in turn, so that a slow minute of the machine falls on both;
+the pages that PostgreSQL looked at are counted, which no slow minute changes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,11 +24,12 @@ from tests.bench.messages import percentile
 from tests.bench.past import plant
 from tests.bench.table import Figure
 
-RUNS = 40
+RUNS = 25
+"""Of one look on one past, in each repetition."""
 LENGTH = 20
 """Messages of a conversation, however many there are."""
 WARM = 5
-SECONDS_EACH = 6.0
+SECONDS_EACH = 4.0
 RATIO = 1.2
 #: Milliseconds that no pane may take longer, whatever the past.
 LIMITS = {
@@ -50,30 +54,49 @@ class Look(NamedTuple):
     """It finds as many rows on a short past as on a long one, so that the two compare; else only its limit counts."""
 
 
+class Taken(NamedTuple):
+    """What one look cost on one past, in one repetition."""
+
+    times: list[float]
+    """Milliseconds a run."""
+    pages: float
+    """Pages of 8 kB looked at a run, wherever they were."""
+
+    @property
+    def p50(self) -> float:
+        return percentile(self.times, 50)
+
+
 def growth(bench: Bench) -> list[Figure]:
     """Milliseconds on the longest past, and against the shortest."""
-    taken: dict[str, dict[int, list[float]]] = {}
-    even = {look.name for look in looks(min(bench.sizes)) if look.even}
-    for size in bench.sizes:
-        name = bench.server.migrated_database()
-        try:
-            with psycopg.connect(bench.server.dsn(name), autocommit=True) as connection:
+    names: dict[int, str] = {}
+    try:
+        for size in bench.sizes:
+            names[size] = bench.server.migrated_database()
+            with psycopg.connect(bench.server.dsn(names[size]), autocommit=True) as connection:
                 fill(bench, connection, size)
-            for look, times in asyncio.run(_measure(bench, bench.server.dsn(name), size)).items():
-                taken.setdefault(look, {})[size] = times
-        finally:
+        taken = asyncio.run(_measure(bench, {size: bench.server.dsn(name) for size, name in names.items()}))
+    finally:
+        for name in names.values():
             bench.server.drop(name)
-    short, long = min(bench.sizes), max(bench.sizes)
     bench.note("growth", taken)
-    figures = []
-    for look, by_size in taken.items():
-        before, after = percentile(by_size[short], 50), percentile(by_size[long], 50)
+    return [figure for look in looks(min(bench.sizes)) for figure in _figures(look, taken[look.name])]
+
+
+def _figures(look: Look, by_size: dict[int, list[Taken]]) -> list[Figure]:
+    """A look's time on the longest past, and that time and its pages against the shortest."""
+    short, long = by_size[min(by_size)], by_size[max(by_size)]
+    times = [ms for taken in long for ms in taken.times]
+    name = f"{look.name}, {max(by_size):,} messages"
+    figures = [Figure("growth", name, times, "ms", most=LIMITS.get(look.name))]
+    if len(by_size) > 1:
+        ratios = [after.p50 / before.p50 for before, after in zip(short, long, strict=True)]
+        more = statistics.median(after.p50 - before.p50 for before, after in zip(short, long, strict=True))
+        pages = " of ".join(f"{statistics.median(t.pages for t in taken):,.0f}" for taken in (long, short))
+        goal = RATIO if look.even and more > NOISE_MS else None
         figures.append(
-            Figure("growth", f"{look}, {long:,} messages", by_size[long], "ms", most=LIMITS.get(look))
+            Figure("growth", f"{look.name}, of {min(by_size):,}; pages {pages}", ratios, "×", most=goal)
         )
-        if long > short and look in even:
-            goal = RATIO if after - before > NOISE_MS else None
-            figures.append(Figure("growth", f"{look}, of {short:,}", [after / before], "×", most=goal))
     return figures
 
 
@@ -129,27 +152,33 @@ def open_work(connection: psycopg.Connection[Any]) -> None:
     )
 
 
-async def _measure(bench: Bench, dsn: str, size: int) -> dict[str, list[float]]:
-    pool = open_pool(dsn, size=2)
-    await pool.open(wait=True)
-    found: dict[str, list[float]] = {}
-    try:
-        async with await connect(dsn) as connection:
-            for look in looks(size):
-                found[look.name] = times = await _time(look, pool, connection)
-                bench.tell(
-                    f"growth, {size:,}: {look.name} p50 {percentile(times, 50):.2f} ms, max {max(times):.2f} ms"
-                )
-    finally:
-        await pool.close()
+async def _measure(bench: Bench, dsns: dict[int, str]) -> dict[str, dict[int, list[Taken]]]:
+    """Every look on every past in turn, as often as there are repetitions; the other past comes first each time."""
+    found: dict[str, dict[int, list[Taken]]] = {}
+    async with AsyncExitStack() as stack:
+        grounds = []
+        for size, dsn in dsns.items():
+            pool = await stack.enter_async_context(open_pool(dsn, size=2))
+            grounds.append((size, looks(size), pool, await stack.enter_async_context(await connect(dsn))))
+        for repetition in range(bench.repetitions):
+            for place in range(len(looks(0))):
+                for size, all_looks, pool, connection in grounds if repetition % 2 else reversed(grounds):
+                    look = all_looks[place]
+                    taken = await _time(look, pool, connection)
+                    found.setdefault(look.name, {}).setdefault(size, []).append(taken)
+                    bench.tell(
+                        f"growth, {size:,}: {look.name} p50 {taken.p50:.2f} ms, max {max(taken.times):.2f} ms, "
+                        f"{taken.pages:,.0f} pages"
+                    )
     return found
 
 
-async def _time(look: Look, pool: Pool, connection: Connection) -> list[float]:
-    """Milliseconds a run, those of the first few left out."""
+async def _time(look: Look, pool: Pool, connection: Connection) -> Taken:
+    """Some runs, without the first few."""
     times: list[float] = []
     until = time.monotonic() + SECONDS_EACH
-    for number in range(RUNS + WARM):
+    before, runs = await _pages(pool, connection), 0
+    while len(times) < 3 or (len(times) < RUNS and time.monotonic() < until):
         if look.writes:
             await connection.execute("BEGIN")
         began = time.perf_counter()
@@ -157,11 +186,23 @@ async def _time(look: Look, pool: Pool, connection: Connection) -> list[float]:
         took = (time.perf_counter() - began) * 1000
         if look.writes:
             await connection.execute("ROLLBACK")
-        if number >= WARM or time.monotonic() > until:
+        runs += 1
+        if runs > WARM or time.monotonic() > until:
             times.append(took)
-        if time.monotonic() > until and len(times) >= 3:
-            break
-    return times
+    return Taken(times, (await _pages(pool, connection) - before) / runs)
+
+
+async def _pages(pool: Pool, connection: Connection) -> int:
+    """Pages that this database has looked at so far, all three connections' counted."""
+    async with pool.connection() as one, pool.connection() as other:
+        for each in (one, other, connection):
+            await each.execute("SELECT pg_stat_force_next_flush()")
+    found = await connection.execute(
+        "SELECT blks_hit + blks_read AS pages FROM pg_stat_database WHERE datname = current_database()"
+    )
+    row = await found.fetchone()
+    assert row is not None
+    return int(row["pages"])
 
 
 def looks(size: int) -> list[Look]:
