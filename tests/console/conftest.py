@@ -12,10 +12,15 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 from textual.pilot import Pilot
 
-from tests.support.consoles import make_app, shows
+from tests.support.consoles import make_app, make_quick, shows
 from tests.support.seed import Seed, plant
 
 Opener = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_quick(monkeypatch)
 
 
 @pytest.fixture

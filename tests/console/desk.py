@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from console.clock import Clock
 from tests.console.stage import Stage
-from tests.support.consoles import hold_still
+from tests.support.consoles import hold_still, settled
 from tests.support.conversations import ME
 from tests.support.rows import Connection
 
@@ -91,7 +91,7 @@ def after(*keys: str, until: str) -> Callable[[Pilot[int]], Awaitable[None]]:
         await seen.until(lambda: pilot.app.status.health is not None, "health")  # type: ignore[attr-defined]
         for key in keys:
             await seen.press(key)
-            await pilot.pause(0.3)
+            await settled(pilot, 1)
         await seen.sees(until)
         await standing(seen)
 
@@ -99,9 +99,5 @@ def after(*keys: str, until: str) -> Callable[[Pilot[int]], Awaitable[None]]:
 
 
 async def standing(seen: Stage) -> None:
-    """Wait until the screen has stayed as it is for a second: everything that was to be read has come."""
-    looks = [seen.text]
-    while len(looks) < 5 or len(set(looks[-5:])) > 1:
-        assert len(looks) < 80, "the screen never stands still"
-        await seen.pilot.pause(0.25)
-        looks.append(seen.text)
+    """Wait until everything that was to be read has come: every watch has looked again meanwhile."""
+    await settled(seen.pilot, 5)

@@ -373,6 +373,7 @@ async def test_a_colleague_is_not_pushed_aside_by_one_key(
         await seen.until(lambda: isinstance(seen.app.screen, Confirm))
         await seen.press("y")
         await seen.until(lambda: get(rows, "et_threads", threads["carla"])["operator"] == ME)
+        await seen.until(lambda: isinstance(seen.app.focused, Composer), "the composer has the keys")
         await seen.press("escape", "t")
         await seen.hears("You answer it already")
 

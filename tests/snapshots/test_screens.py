@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.consoles import hold_still, make_app, shows
+from tests.support.consoles import hold_still, make_app, make_quick, settled, shows
 from tests.support.seed import plant
 
 DARK, PLAIN = "dark", "NO_COLOR"
@@ -28,6 +28,7 @@ def picture(
     with psycopg.connect(dsn, autocommit=True) as connection:
         plant(connection)
     hold_still(monkeypatch)
+    make_quick(monkeypatch)
     monkeypatch.delenv("TMUX", raising=False)
 
     def take(
@@ -47,7 +48,7 @@ def picture(
                 await pilot.press(key)
             if awaits:
                 await shows(pilot, awaits)
-            await pilot.pause(0.2)
+            await settled(pilot, 3)
 
         app = make_app(dsn, tmp_path, frozen=True, **more)
         return bool(snap_compare(app, terminal_size=size, run_before=prepare))

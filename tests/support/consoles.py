@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import textual._wait
 from textual.pilot import Pilot
 
 import console.app
+import engine.observe.feed
 from console.app import SwitchboardApp
 from console.clock import Clock
 from console.session import Session
@@ -20,6 +22,9 @@ from tests.support.seeder import FROZEN
 
 PATIENCE = 15.0
 """Seconds; two slow cores do in them what takes one tenth of a second elsewhere."""
+LOOK_SECONDS = 0.06
+WATCHING = ("pulse", "poll", "dialog", "form")
+"""Groups of workers that run as long as what they show."""
 
 
 class StandingClock(Clock):
@@ -68,6 +73,31 @@ def hold_still(monkeypatch: Any) -> None:
 
     monkeypatch.setattr(console.app, "_health", still)
     monkeypatch.setattr("engine.database.handle.where", lambda dsn: "switchboard at localhost:5432")
+
+
+def make_quick(monkeypatch: Any) -> None:
+    """What is changed is looked at sooner, and keys wait less until the program is idle."""
+    monkeypatch.setattr(engine.observe.feed, "CALM_SECONDS", 0.1)
+    monkeypatch.setattr(textual._wait, "SLEEP_GRANULARITY", 1 / 100)
+    monkeypatch.setattr(textual._wait, "SLEEP_IDLE", 1 / 2000)
+
+
+async def settled(pilot: Pilot[Any], looks: int) -> None:
+    """Wait until nothing is read or awaited, and the screen has stayed as it is, for so many looks in a row."""
+    alike, before = 0, ""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while alike < looks:
+        assert asyncio.get_running_loop().time() < deadline, f"the screen never stands still:\n{before}"
+        await pilot.pause(LOOK_SECONDS)
+        now = screen_text(pilot.app)
+        alike, before = (alike + 1 if now == before and _at_rest(pilot.app) else 0), now
+
+
+def _at_rest(app: Any) -> bool:
+    """No worker runs but those that watch, and none of these has a connection in its hand."""
+    busy = [worker for worker in app.workers if worker.is_running and worker.group not in WATCHING]
+    pool = app.session.feed.pool.get_stats() if app.session.feed is not None else {}
+    return not busy and pool.get("pool_available") == pool.get("pool_size")
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object], what: str) -> None:
