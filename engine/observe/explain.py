@@ -11,7 +11,6 @@ from engine.database.connection import Pool, fetch
 from engine.model import InboundStatus, SwitchboardError
 from engine.observe.explain_turn import (
     USUAL_DAYS,
-    USUAL_TURNS,
     Dear,
     Routed,
     Slow,
@@ -55,7 +54,7 @@ async def explanation(pool: Pool, message_id: int) -> Explanation:
         trip = await turn_timeline(pool, message_id)
         async with pool.connection() as connection:
             facts = await reply_facts(connection, message_id)
-            more = await fetch(connection, "why_turn", message_id, USUAL_TURNS, USUAL_DAYS)
+            more = await fetch(connection, "why_turn", message_id, USUAL_DAYS)
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         raise SwitchboardError(
             "The database schema is not the one needed.", "Run: switchboard migrate."

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from engine.llm.routing import RoutingConfig
 
 Facts = dict[str, Any]
-USUAL_TURNS = 500
 USUAL_DAYS = 7
 DEAR_FACTOR = 1.5
 """More than this many times the median is worth a word."""

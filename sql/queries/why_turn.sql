@@ -1,5 +1,6 @@
 -- What a message's route, time and cost are judged by, as one JSON document.
--- $1 message: the inbound one, or one of ours  $2 turns before it, at most, that tell what is usual  $3 and days
+-- $1 message: the inbound one, or one of ours  $2 days before it that tell what is usual
+-- How many turns at most stands here: for a limit that is passed the planner plans anew at each call.
 WITH asked AS (
     SELECT m.id, m.direction, coalesce(m.in_reply_to, m.turn_head_id, m.id) AS head_id FROM et_messages m WHERE m.id = $1
 ),
@@ -20,8 +21,8 @@ usual AS (
         SELECT t.total_tokens, t.cost_usd, t.finished_at, t.outcome, t.total_tokens IS NOT NULL AS known
           FROM et_turns t
          WHERE t.id < coalesce((SELECT min(id) FROM turns), 0)
-         ORDER BY t.id DESC LIMIT $2) newest
-     WHERE known AND outcome = 'replied' AND finished_at > now() - make_interval(days => $3)
+         ORDER BY t.id DESC LIMIT 500) newest
+     WHERE known AND outcome = 'replied' AND finished_at > now() - make_interval(days => $2)
 )
 SELECT json_build_object(
     'turns', (

@@ -101,15 +101,16 @@ WITH made AS (
     INSERT INTO et_lead_addresses (tenant_id, channel, address, lead_id, created_at)
     SELECT 1, 'whatsapp', '+42' || lpad(id::text, 10, '0'), id, now() - interval '300 days' FROM made
 )
-INSERT INTO et_threads (tenant_id, lead_id, channel, address, last_inbound_at, last_message_at, created_at)
-SELECT 1, id, 'whatsapp', '+42' || lpad(id::text, 10, '0'),
+INSERT INTO et_threads (
+       tenant_id, lead_id, channel, address, claim_token, last_inbound_at, last_message_at, created_at)
+SELECT 1, id, 'whatsapp', '+42' || lpad(id::text, 10, '0'), %(pairs)s / %(threads)s + 1,
        now() - make_interval(secs => %(apart)s * (1 + %(threads)s - id)),
        now() - make_interval(secs => %(apart)s * (1 + %(threads)s - id) - 1), now() - interval '300 days'
   FROM made ORDER BY id
 """
 # Ids are told by place: pair k is messages 2k+1 (the customer's) and 2k+2 (the reply).
 _PAIRS = """
-SELECT k, k %% %(threads)s + 1 AS thread,
+SELECT k, k %% %(threads)s + 1 AS thread, k / %(threads)s + 1 AS token,
        now() - make_interval(secs => %(apart)s * (%(pairs)s - k)) AS came,
        CASE WHEN k %% 100 = 1 THEN 'takeover' WHEN k %% 250 = 2 THEN 'error' ELSE 'replied' END AS outcome
   FROM generate_series(%(first)s::bigint, %(last)s::bigint - 1) k
@@ -135,7 +136,7 @@ SELECT nextval(pg_get_serial_sequence('et_messages', 'id')), 1, thread, thread, 
        CASE WHEN reply AND ai THEN 168 END, CASE WHEN reply AND ai THEN 0.000123 END,
        CASE WHEN reply THEN 'wamid.out.' ELSE 'wamid.in.' END || k,
        CASE WHEN reply AND ai THEN 2 * k + 1 END, CASE WHEN reply THEN 0 ELSE 1 END,
-       CASE WHEN reply THEN 0 ELSE 1 END, CASE WHEN NOT reply THEN 'engine' END,
+       CASE WHEN reply THEN 0 ELSE token END, CASE WHEN NOT reply THEN 'engine' END,
        CASE WHEN NOT reply THEN came END, CASE WHEN NOT reply AND ai THEN came + interval '1.2 s' END,
        CASE WHEN reply THEN came + interval '1.3 s' END, CASE WHEN reply THEN came + interval '1.5 s' END,
        CASE WHEN reply THEN came + interval '3 s' END,
@@ -164,7 +165,7 @@ INSERT INTO et_turns (
 SELECT 1, thread, 2 * k + 1, CASE outcome WHEN 'replied' THEN 2 * k + 2 END, outcome,
        CASE outcome WHEN 'takeover' THEN 'policy.human_requested' WHEN 'error' THEN 'llm.transient' END,
        (SELECT min(id) FROM et_agents), 1, 'uniapi', 'gemini-3-flash-preview', %(attempts)s::jsonb,
-       %(verdicts)s::jsonb, %(context)s::jsonb, 123, 45, 168, 0.000123, 1, 1, 'engine', came,
+       %(verdicts)s::jsonb, %(context)s::jsonb, 123, 45, 168, 0.000123, 1, token, 'engine', came,
        came + interval '0.01 s', came + interval '1.19 s', came + interval '1.2 s'
   FROM ({_PAIRS}) p
  ORDER BY k
