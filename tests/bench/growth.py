@@ -1,9 +1,9 @@
 """growth: every claim and every pane's query on a short past and on a long one; `--sizes 10000,5000000`.
 
-A claim is measured as the engine makes it, prepared, in a transaction that is rolled back. A pane is measured as the console
-reads it, through `engine.observe`, Python's part included. A little work is always open: messages that came, sends
-that are due, sends that failed. The pasts are measured in turn, so that a slow minute of the machine falls on both;
-the pages that PostgreSQL looked at are counted, which no slow minute changes.
+A claim is measured as the engine makes it, prepared, in a transaction that is rolled back. A pane is measured as the
+console reads it, through `engine.observe`, Python's part included. A little work is always open: messages that came,
+sends that are due, sends that failed. The pasts are measured in turn, so that a slow minute of the machine falls on
+both; the pages that PostgreSQL looked at are counted, which no slow minute changes.
 """
 
 from __future__ import annotations
