@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
+from engine.runtime import policy
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
 from engine.sends import Outbox, Send, Words
@@ -23,6 +24,8 @@ from engine.text import clean_for_storage
 BURST_LIMIT = 20
 """Messages that one turn answers at most."""
 HISTORY_ROWS = 40
+CONSENT = (f"^{policy.OPT_OUT.pattern}$", f"^{policy.OPT_IN.pattern}$")
+"""What opts out and in again, for PostgreSQL; case does not count."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ async def claim_turns(
 ) -> list[Claim]:
     """T1: claim up to `threads` due threads for this engine; of the AI's, none that are paused or on a channel
     in `paused`."""
-    values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused))
+    values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused), *CONSENT)
     rows = await fetch(connection, "claim_turns", *values, binary=True)
     return [claim_of(row) for row in rows]
 

@@ -28,6 +28,7 @@ OPT_OUT = re.compile(
     re.IGNORECASE,
 )
 OPT_IN = re.compile(r"\s*(start|unstop|opt[ -]?in|resubscribe)\W*", re.IGNORECASE)
+"""Both are of the whole message, and written so that PostgreSQL reads them alike (see `claim_turns.sql`)."""
 HUMAN_ASKED = re.compile(
     r"^\W*(human|agent|operator|representative|operátor|mensch|humano|humain)\W*$"
     r"|\b(real|live|actual)\s+(human|person|agent|operator)\b"

@@ -215,6 +215,41 @@ def test_stop_silences_and_start_speaks_again(world: Trip) -> None:
     world.until_sent(world.insert("hello again"))
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("said", "out"),
+    [
+        (["STOP"], True),
+        ([" Stop!! "], True),
+        (["odhlásit."], True),
+        (["stop the order", "please do not unsubscribe me", "non\nstop"], False),
+        (["stop", "START"], False),
+        (["start", "Opt-out"], True),
+    ],
+)
+def test_stop_is_heard_while_a_person_answers(world: Trip, known: bool, said: list[str], out: bool) -> None:
+    """Of a customer whom the AI has answered before, and of one it has not seen."""
+    world.start()
+    if known:
+        world.until_sent(world.insert("hi"))
+    else:
+        world.setting("ai_paused", True)
+        world.insert("hi")
+    world.query("UPDATE et_threads SET owner = 'human', epoch = epoch + 1 RETURNING id")
+    world.setting("ai_paused", False)
+    for text in said:
+        assert world.until_status(world.insert(text), "inbound_human_takeover")["reason"] == "takeover.owned"
+    asked = len(world.llm.uniapi.calls)
+    assert asked == known
+    world.query("UPDATE et_threads SET owner = 'ai', epoch = epoch + 1 RETURNING id")
+    ended = world.until_status(world.insert("are you there?"), "inbound_human_takeover", "inbound_ai_replied")
+    assert (ended["reason"] == "policy.opt_out") == out
+    assert len(world.llm.uniapi.calls) - asked == (not out)
+    assert [row["out"] for row in world.query("SELECT opted_out_at IS NOT NULL AS out FROM et_leads")] == [
+        out
+    ]
+
+
 def test_an_old_message_is_left_to_a_person(world: Trip) -> None:
     world.start()
     old = world.insert("anyone?", created_at="2020-01-01")
