@@ -15,17 +15,15 @@ from typing import Any
 
 from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
-from engine.runtime import policy
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
+from engine.runtime.policy import CONSENT
 from engine.sends import Outbox, Send, Words
 from engine.text import clean_for_storage
 
 BURST_LIMIT = 20
 """Messages that one turn answers at most."""
 HISTORY_ROWS = 40
-CONSENT = (f"^{policy.OPT_OUT.pattern}$", f"^{policy.OPT_IN.pattern}$")
-"""What opts out and in again, for PostgreSQL; case does not count."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import psycopg
 
 from engine.database.connection import Pool, fetch
 from engine.database.directory import Agent, Directory
-from engine.inbound.claims import CONSENT, HISTORY_ROWS, Claim, reserve_budget
+from engine.inbound.claims import HISTORY_ROWS, Claim, reserve_budget
 from engine.model import SwitchboardError
 from engine.runtime.agent_runtime import TurnRequest
-from engine.runtime.policy import Block
+from engine.runtime.policy import CONSENT, Block
 
 
 class UnresolvedMessage(SwitchboardError):
