@@ -18,6 +18,7 @@ from engine.inbound import claims
 from engine.inbound.claims import Claim, claim_turns
 from engine.llm.router import Router
 from engine.model import AITrace
+from engine.supervisor.collector import settle_collector
 from tests.support.trip import Trip, trip
 
 
@@ -229,14 +230,14 @@ def test_stop_silences_and_start_speaks_again(world: Trip) -> None:
 )
 def test_stop_is_heard_while_a_person_answers(world: Trip, known: bool, said: list[str], out: bool) -> None:
     """Of a customer whom the AI has answered before, and of one it has not seen."""
-    world.start()
     if known:
-        world.until_sent(world.insert("hi"))
-    else:
-        world.setting("ai_paused", True)
-        world.insert("hi")
+        world.start()
+    first = world.insert("hi")
+    if known:
+        world.until_sent(first)
     world.query("UPDATE et_threads SET owner = 'human', epoch = epoch + 1 RETURNING id")
-    world.setting("ai_paused", False)
+    if not known:
+        world.start()
     for text in said:
         assert world.until_status(world.insert(text), "inbound_human_takeover")["reason"] == "takeover.owned"
     asked = len(world.llm.uniapi.calls)
@@ -541,6 +542,7 @@ def test_the_collector_comes_back_though_the_price_table_cannot_be_read(
         raise OSError("cost.json: Input/output error")
 
     monkeypatch.setattr(Router, "warm", unreadable)
+    settle_collector.cache_clear()
     gc.disable()  # as while a process loads
     try:
         world.start()
