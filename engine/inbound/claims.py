@@ -17,6 +17,7 @@ from engine.database.connection import Connection, Pool, Row, fetch, to_json
 from engine.model import TurnKind, TurnOutcome
 from engine.runtime.agent_runtime import NewMessage, TurnResult, record
 from engine.runtime.context_builder import Said
+from engine.runtime.policy import CONSENT
 from engine.sends import Outbox, Send, Words
 from engine.text import clean_for_storage
 
@@ -142,7 +143,7 @@ async def claim_turns(
 ) -> list[Claim]:
     """T1: claim up to `threads` due threads for this engine; of the AI's, none that are paused or on a channel
     in `paused`."""
-    values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused))
+    values = (engine, threads, lease_seconds, burst, HISTORY_ROWS, list(paused), *CONSENT)
     rows = await fetch(connection, "claim_turns", *values, binary=True)
     return [claim_of(row) for row in rows]
 

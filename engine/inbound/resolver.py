@@ -15,7 +15,7 @@ from engine.database.directory import Agent, Directory
 from engine.inbound.claims import HISTORY_ROWS, Claim, reserve_budget
 from engine.model import SwitchboardError
 from engine.runtime.agent_runtime import TurnRequest
-from engine.runtime.policy import Block
+from engine.runtime.policy import CONSENT, Block
 
 
 class UnresolvedMessage(SwitchboardError):
@@ -50,11 +50,11 @@ async def resolve_lead(pool: Pool, claim: Claim) -> Claim:
 
 
 async def _store_lead(pool: Pool, claim: Claim) -> int:
-    params = (claim.thread_id, claim.tenant_id, claim.lead_id, claim.channel, claim.sender, claim.sender_name)
+    who = (claim.thread_id, claim.tenant_id, claim.lead_id, claim.channel, claim.sender, claim.sender_name)
     async with pool.connection() as connection:
         for _ in range(3):
             try:
-                rows = await fetch(connection, "resolve_lead", *params)
+                rows = await fetch(connection, "resolve_lead", *who, *CONSENT)
             except psycopg.errors.UniqueViolation:  # another engine stored it just now
                 continue
             if rows and rows[0]["lead_id"] is not None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.database.connection import Connection, Pool, Row, fetch, transaction
 from engine.operator.audit import BadInput, Busy, Operator, Refused, acting, audit, automatic, one, rows
+from engine.runtime.policy import CONSENT
 
 AUTO_RELEASE_MINUTES = 30.0
 LONGEST_MINUTES = 60 * 24 * 365
@@ -223,6 +224,7 @@ async def take(
 ) -> Takeover:
     """Hand a locked thread to `operator`, audited. `parked_reason` goes to the messages that now wait."""
     done = (await fetch(connection, "take_over", thread["id"], operator.name, minutes, parked_reason))[0]
+    await fetch(connection, "hear_consent", done["parked"], *CONSENT)
     await audit(
         connection,
         operator,
@@ -257,6 +259,7 @@ async def _release(
     connection: Connection, operator: Operator, thread: Row, *, answer_waiting: bool
 ) -> Release:
     done = (await fetch(connection, "release_thread", thread["id"], answer_waiting))[0]
+    await fetch(connection, "hear_consent", done["parked"], *CONSENT)
     await audit(
         connection,
         operator,

@@ -28,6 +28,8 @@ OPT_OUT = re.compile(
     re.IGNORECASE,
 )
 OPT_IN = re.compile(r"\s*(start|unstop|opt[ -]?in|resubscribe)\W*", re.IGNORECASE)
+CONSENT = (f"^{OPT_OUT.pattern}$", f"^{OPT_IN.pattern}$")
+"""What opts out and in again, for PostgreSQL, which reads these alike; case does not count."""
 HUMAN_ASKED = re.compile(
     r"^\W*(human|agent|operator|representative|operátor|mensch|humano|humain)\W*$"
     r"|\b(real|live|actual)\s+(human|person|agent|operator)\b"

@@ -1,11 +1,11 @@
 -- T1: take due threads that nobody holds, their open messages, and what a turn needs to know.
 -- $1 engine  $2 threads at most  $3 lease, seconds  $4 messages a turn at most  $5 history rows
--- $6 channels on which the AI is paused
+-- $6 channels on which the AI is paused  $7 $8 what a message says that opts out, or in again (regular expressions)
 -- A thread owned by a person gives no turn: its messages are parked as inbound_human_takeover.
 -- A message that was tried before is taken alone, so that a bad one cannot hold up its burst.
 -- Rows are carried from step to step, never joined back; IS TRUE keeps lookups by id off the partial indexes.
 WITH due AS MATERIALIZED (
-    SELECT id, owner, claim_token + 1 AS token, last_inbound_at
+    SELECT id, lead_id, owner, claim_token + 1 AS token, last_inbound_at
       FROM et_threads
      WHERE due_at <= now() AND holder IS NULL
        AND (owner <> 'ai' OR (paused_at IS NULL AND channel <> ALL ($6::text[])))
@@ -14,7 +14,7 @@ WITH due AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ),
 found AS MATERIALIZED (
-    SELECT d.id AS thread_id, d.owner, d.token, o.head_id, o.ids,
+    SELECT d.id AS thread_id, d.lead_id, d.owner, d.token, o.head_id, o.ids,
            -- A message was committed between this statement's snapshot and the lock: it is not seen here, so
            -- the thread stays due.
            coalesce(o.open > cardinality(o.ids), false)
@@ -45,7 +45,7 @@ taken AS (
            updated_at = now()
       FROM found c
      WHERE m.id = ANY (c.ids) AND (m.delivery_status = 'received') IS TRUE
- RETURNING m.id, c.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
+ RETURNING m.id, c.thread_id, m.lead_id, c.lead_id AS thread_lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
            -- A provider that was away delivers late: the customer wrote when the provider says.
            greatest(least(m.created_at, m.provider_timestamp, now()), '2000-01-01') AS created_at,
            left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
@@ -59,6 +59,16 @@ turns AS MATERIALIZED (
                AS messages
       FROM taken WHERE owner = 'ai'
      GROUP BY thread_id
+),
+consented AS (
+    -- Heard though a person answers: once the AI has the thread back, it does not write to who opted out.
+    UPDATE et_leads l SET opted_out_at = CASE WHEN w.out THEN now() END
+      FROM (SELECT DISTINCT ON (lead_id) lead_id, text_content ~* $7 AS out
+              FROM (SELECT id, coalesce(lead_id, thread_lead_id) AS lead_id, text_content
+                      FROM taken WHERE owner <> 'ai') parked
+             WHERE text_content ~* $7 OR text_content ~* $8
+             ORDER BY lead_id, id DESC) w
+     WHERE l.id = w.lead_id
 ),
 held AS (
     UPDATE et_threads t

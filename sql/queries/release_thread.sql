@@ -31,6 +31,7 @@ parked AS (
            updated_at = now()
       FROM waiting w
      WHERE m.id = w.id AND NOT w.again AND m.delivery_status = 'received'
+ RETURNING m.id
 ),
 owned AS (
     UPDATE et_threads
@@ -44,5 +45,6 @@ owned AS (
 )
 SELECT o.epoch, ARRAY(SELECT id FROM waiting WHERE again ORDER BY id) AS again,
        (SELECT count(*) FROM waiting WHERE NOT again) AS left_parked,
+       ARRAY(SELECT id FROM parked) AS parked,
        pg_notify('et_inbound', coalesce((SELECT min(id) FROM waiting WHERE again)::text, ''))
   FROM owned o

@@ -18,6 +18,7 @@ from engine.inbound import claims
 from engine.inbound.claims import Claim, claim_turns
 from engine.llm.router import Router
 from engine.model import AITrace
+from engine.supervisor.collector import settle_collector
 from tests.support.trip import Trip, trip
 
 
@@ -213,6 +214,41 @@ def test_stop_silences_and_start_speaks_again(world: Trip) -> None:
     assert world.until_status(world.insert("hm"), "inbound_human_takeover")["reason"] == "policy.opt_out"
     world.until_sent(world.insert("START"))
     world.until_sent(world.insert("hello again"))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("said", "out"),
+    [
+        (["STOP"], True),
+        ([" Stop!! "], True),
+        (["odhlásit."], True),
+        (["stop the order", "please do not unsubscribe me", "non\nstop"], False),
+        (["stop", "START"], False),
+        (["start", "Opt-out"], True),
+    ],
+)
+def test_stop_is_heard_while_a_person_answers(world: Trip, known: bool, said: list[str], out: bool) -> None:
+    """Of a customer whom the AI has answered before, and of one it has not seen."""
+    if known:
+        world.start()
+    first = world.insert("hi")
+    if known:
+        world.until_sent(first)
+    world.query("UPDATE et_threads SET owner = 'human', epoch = epoch + 1 RETURNING id")
+    if not known:
+        world.start()
+    for text in said:
+        assert world.until_status(world.insert(text), "inbound_human_takeover")["reason"] == "takeover.owned"
+    asked = len(world.llm.uniapi.calls)
+    assert asked == known
+    world.query("UPDATE et_threads SET owner = 'ai', epoch = epoch + 1 RETURNING id")
+    ended = world.until_status(world.insert("are you there?"), "inbound_human_takeover", "inbound_ai_replied")
+    assert (ended["reason"] == "policy.opt_out") == out
+    assert len(world.llm.uniapi.calls) - asked == (not out)
+    assert [row["out"] for row in world.query("SELECT opted_out_at IS NOT NULL AS out FROM et_leads")] == [
+        out
+    ]
 
 
 def test_an_old_message_is_left_to_a_person(world: Trip) -> None:
@@ -506,6 +542,7 @@ def test_the_collector_comes_back_though_the_price_table_cannot_be_read(
         raise OSError("cost.json: Input/output error")
 
     monkeypatch.setattr(Router, "warm", unreadable)
+    settle_collector.cache_clear()
     gc.disable()  # as while a process loads
     try:
         world.start()

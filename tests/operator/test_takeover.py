@@ -119,6 +119,31 @@ async def test_what_a_person_wrote_is_not_cancelled(w: World) -> None:
     assert await w.start(send), "a person's words are sent whoever owns the thread"
 
 
+async def test_stop_is_heard_whoever_parks_it(w: World) -> None:
+    await w.insert("hello")
+    claim = await w.claim_one()
+    await w.complete(claim, text="hi")
+    await w.query(
+        "WITH l AS (INSERT INTO et_leads (tenant_id) VALUES (1) RETURNING id), t AS (UPDATE et_threads SET"
+        " lead_id = l.id FROM l RETURNING channel, address, lead_id) INSERT INTO et_lead_addresses"
+        " (tenant_id, channel, address, lead_id) SELECT 1, channel, address, lead_id FROM t RETURNING lead_id"
+    )
+
+    async def out() -> bool:
+        return (await w.one("SELECT opted_out_at IS NOT NULL AS out FROM et_leads"))["out"] is True
+
+    await w.insert("start")
+    await w.insert("STOP")
+    await take_over(w.pool, ANNA, claim.thread_id)
+    assert await out()
+    await w.insert("START")
+    assert await w.claim() == []
+    assert not await out()
+    await w.insert("unsubscribe.")
+    await release(w.pool, ANNA, claim.thread_id)
+    assert await out()
+
+
 async def test_a_second_person_takes_the_place_of_the_first(w: World) -> None:
     thread_id = await w.thread_of(await w.insert())
     first = await take_over(w.pool, ANNA, thread_id)
