@@ -11,7 +11,7 @@ from textual.content import Content
 
 from console.screens.ask import Ask
 from console.screens.settings_base import SettingsBase
-from console.screens.upkeep_panes import KINDS, Upkeep
+from console.screens.upkeep_panes import KINDS, THROWN_AWAY, Upkeep
 from console.words import count
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class SettingsUpkeep(SettingsBase):
             targets=tuple(targets(session.settings)),
             incidents=tuple(await incidents(pool, limit=INCIDENTS)),
             embedded=session.embedded,
+            throwaway=self.switchboard.demo is not None,
             folder=str(self._backups),
             busy=self._busy,
         )
@@ -175,6 +176,9 @@ class SettingsUpkeep(SettingsBase):
 
     async def _back_up(self) -> None:
         session = self.switchboard.session
+        if self.switchboard.demo is not None:
+            self.say(THROWN_AWAY, title="Backup", bad=True)
+            return
         if not session.embedded:
             self.say("DATABASE_URL names a PostgreSQL of your own: use pg_dump.", title="Backup", bad=True)
             return

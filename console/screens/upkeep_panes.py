@@ -33,6 +33,7 @@ KINDS = {
     "audit": "who did what",
 }
 UPKEEP = ("retention", "backup", "alerts")
+THROWN_AWAY = "The demonstration's database is thrown away at its end: there is nothing to back up."
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Upkeep:
     targets: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
     embedded: bool = True
+    throwaway: bool = False
+    """The demonstration's database, which goes with it."""
     folder: str = ""
     """Where backups go."""
     busy: bool = False
@@ -56,6 +59,8 @@ def index_words(upkeep: Upkeep, key: str, clock: Clock) -> Content:
     if key == "backup":
         if upkeep.busy:
             return Content.styled("being made …", MUTED)
+        if upkeep.throwaway:
+            return Content.styled("not in a demonstration", MUTED)
         if not upkeep.embedded:
             return Content.styled("by pg_dump", MUTED)
         if upkeep.backup is None:
@@ -128,6 +133,9 @@ def _many(due: Due) -> str:
 
 def _backup(upkeep: Upkeep, clock: Clock, width: int) -> Iterator[Line]:
     yield Line(Content.styled("Backup", STRONG))
+    if upkeep.throwaway:
+        yield from wrapped(THROWN_AWAY, width)
+        return
     if not upkeep.embedded:
         yield from wrapped(
             "DATABASE_URL names a PostgreSQL of your own: back it up with its own means, for example", width

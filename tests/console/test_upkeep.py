@@ -155,6 +155,20 @@ async def test_a_foreign_database_is_backed_up_by_its_own_means(dsn: str, db: Co
     assert await audits(db) == []
 
 
+async def test_a_demonstration_has_nothing_to_back_up(dsn: str, db: Connection) -> None:
+    class Demo:
+        faults = ()
+
+    async with stage(dsn, (80, 24)) as seen:
+        seen.app.demo = Demo()
+        await at(seen, "upkeep", "backup")
+        await seen.sees("thrown away at its end")
+        assert "DATABASE_URL" not in seen.text
+        await seen.press("r")
+        await seen.hears("thrown away at its end")
+    assert await audits(db) == []
+
+
 async def test_the_embedded_database_is_backed_up_and_proven(tmp_path: Path) -> None:
     from console.app import SwitchboardApp
     from engine.supervisor import Database, migrate
