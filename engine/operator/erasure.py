@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from engine.database.connection import Connection, Pool, fetch
 from engine.operator.audit import BadInput, Busy, NotFound, Operator, acting, audit, rows
+from engine.operator.takeover import hear_consent
 
 RUNNING_SECONDS = 120
 """A turn that was begun this recently may still write what the customer said."""
@@ -206,7 +207,8 @@ async def _count(connection: Connection, found: _Found) -> Erasure:
 async def _stop(connection: Connection, operator: Operator, threads: list[int]) -> None:
     """Nothing that waits is answered or sent any more."""
     for thread in threads:
-        await fetch(connection, "take_over", thread, operator.name, None, "erased")
+        (done,) = await fetch(connection, "take_over", thread, operator.name, None, "erased")
+        await hear_consent(connection, done["parked"])
     waiting = await rows(
         connection,
         """SELECT id FROM et_outbound_queue

@@ -214,6 +214,12 @@ def check_minutes(minutes: float | None) -> None:
         )
 
 
+async def hear_consent(connection: Connection, parked: list[int]) -> None:
+    """STOP and START count in messages that a person gets, too: the AI keeps to it later."""
+    if parked:
+        await fetch(connection, "hear_consent", parked, *CONSENT)
+
+
 async def take(
     connection: Connection,
     operator: Operator,
@@ -224,7 +230,7 @@ async def take(
 ) -> Takeover:
     """Hand a locked thread to `operator`, audited. `parked_reason` goes to the messages that now wait."""
     done = (await fetch(connection, "take_over", thread["id"], operator.name, minutes, parked_reason))[0]
-    await fetch(connection, "hear_consent", done["parked"], *CONSENT)
+    await hear_consent(connection, done["parked"])
     await audit(
         connection,
         operator,
@@ -259,7 +265,7 @@ async def _release(
     connection: Connection, operator: Operator, thread: Row, *, answer_waiting: bool
 ) -> Release:
     done = (await fetch(connection, "release_thread", thread["id"], answer_waiting))[0]
-    await fetch(connection, "hear_consent", done["parked"], *CONSENT)
+    await hear_consent(connection, done["parked"])
     await audit(
         connection,
         operator,
@@ -272,5 +278,5 @@ async def _release(
         thread_id=thread["id"],
         epoch=done["epoch"],
         answered_by_ai=len(done["again"]),
-        left_parked=done["left_parked"],
+        left_parked=len(done["parked"]),
     )

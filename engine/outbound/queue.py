@@ -34,7 +34,7 @@ class SendResult:
     other_ids: tuple[str, ...] = ()
     """The far end's ids of a long text's earlier parts."""
     known_at: float = field(default_factory=time.monotonic, compare=False)
-    """When that was known, by this process's monotonic clock; it may be recorded later."""
+    """When the outcome was known, by this process's monotonic clock; it may be recorded later."""
 
 
 async def claim_sends(

@@ -24,12 +24,14 @@ from engine.runtime.links import hosts, strange
 Stage = Literal["before", "after"]
 
 OPT_OUT = re.compile(
-    r"\s*(stop|stopp|stop all|unsubscribe|opt[ -]?out|baja|odhlásit|abmelden|désabonner|cancelar suscripción)\W*",
+    r"\s*(stop|stopp|stop all|unsubscribe|opt[ -]?out|baja|odhl[áÁ]sit|abmelden|d[éÉ]sabonner"
+    r"|cancelar suscripci[óÓ]n)\W*",
     re.IGNORECASE,
 )
 OPT_IN = re.compile(r"\s*(start|unstop|opt[ -]?in|resubscribe)\W*", re.IGNORECASE)
 CONSENT = (f"^{OPT_OUT.pattern}$", f"^{OPT_IN.pattern}$")
-"""What opts out and in again, for PostgreSQL, which reads these alike; case does not count."""
+"""What opts out and in again, for PostgreSQL; case does not count. Both read the patterns alike, but that a database
+without a UTF-8 locale takes letters beyond ASCII for signs."""
 HUMAN_ASKED = re.compile(
     r"^\W*(human|agent|operator|representative|operátor|mensch|humano|humain)\W*$"
     r"|\b(real|live|actual)\s+(human|person|agent|operator)\b"

@@ -37,6 +37,7 @@ known AS MATERIALIZED (
 news AS MATERIALIZED (
     SELECT found, max(channel || '/' || coalesce(account, 'default')) AS route,
            max(provider_message_id) FILTER (WHERE NOT part) AS provider_message_id,
+           min(happened_at) FILTER (WHERE status IN ('sent', 'delivered', 'read') AND NOT part) AS sent_at,
            min(happened_at) FILTER (WHERE status = 'delivered' AND NOT part) AS delivered_at,
            min(happened_at) FILTER (WHERE status = 'read' AND NOT part) AS read_at,
            -- One part that failed outweighs another that arrived.
@@ -68,8 +69,8 @@ mirrored AS (
     UPDATE et_messages m
        SET delivery_status = coalesce(s.status, m.delivery_status),
            provider_message_id = coalesce(m.provider_message_id, n.provider_message_id),
-           sent_at = CASE WHEN n.arrived
-                          THEN coalesce(m.sent_at, greatest(m.send_started_at, least(n.delivered_at, n.read_at, now())))
+           -- What arrived had been sent: the far end answers sooner than a busy engine hears it.
+           sent_at = CASE WHEN n.arrived THEN greatest(m.send_started_at, least(m.sent_at, n.sent_at, now()))
                           ELSE m.sent_at END,
            delivered_at = least(m.delivered_at, n.delivered_at, n.read_at),
            read_at = least(m.read_at, n.read_at),

@@ -5,7 +5,7 @@
 -- A message that was tried before is taken alone, so that a bad one cannot hold up its burst.
 -- Rows are carried from step to step, never joined back; IS TRUE keeps lookups by id off the partial indexes.
 WITH due AS MATERIALIZED (
-    SELECT id, lead_id, owner, claim_token + 1 AS token, last_inbound_at
+    SELECT id, tenant_id, lead_id, owner, claim_token + 1 AS token, last_inbound_at
       FROM et_threads
      WHERE due_at <= now() AND holder IS NULL
        AND (owner <> 'ai' OR (paused_at IS NULL AND channel <> ALL ($6::text[])))
@@ -14,7 +14,7 @@ WITH due AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ),
 found AS MATERIALIZED (
-    SELECT d.id AS thread_id, d.lead_id, d.owner, d.token, o.head_id, o.ids,
+    SELECT d.id AS thread_id, d.tenant_id, d.lead_id, d.owner, d.token, o.head_id, o.ids,
            -- A message was committed between this statement's snapshot and the lock: it is not seen here, so
            -- the thread stays due.
            coalesce(o.open > cardinality(o.ids), false)
@@ -45,7 +45,8 @@ taken AS (
            updated_at = now()
       FROM found c
      WHERE m.id = ANY (c.ids) AND (m.delivery_status = 'received') IS TRUE
- RETURNING m.id, c.thread_id, m.lead_id, c.lead_id AS thread_lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
+ RETURNING m.id, c.thread_id, m.lead_id, c.owner, c.head_id, m.attempts, m.provider_message_id,
+           c.tenant_id, coalesce(c.lead_id, m.lead_id) AS customer_id,
            -- A provider that was away delivers late: the customer wrote when the provider says.
            greatest(least(m.created_at, m.provider_timestamp, now()), '2000-01-01') AS created_at,
            left(m.text_content, 20000) AS text_content, m.raw_payload->>'kind' AS kind,
@@ -63,12 +64,11 @@ turns AS MATERIALIZED (
 consented AS (
     -- Heard though a person answers: once the AI has the thread back, it does not write to who opted out.
     UPDATE et_leads l SET opted_out_at = CASE WHEN w.out THEN now() END
-      FROM (SELECT DISTINCT ON (lead_id) lead_id, text_content ~* $7 AS out
-              FROM (SELECT id, coalesce(lead_id, thread_lead_id) AS lead_id, text_content
-                      FROM taken WHERE owner <> 'ai') parked
-             WHERE text_content ~* $7 OR text_content ~* $8
-             ORDER BY lead_id, id DESC) w
-     WHERE l.id = w.lead_id
+      FROM (SELECT DISTINCT ON (customer_id) customer_id, tenant_id, text_content ~* $7 AS out
+              FROM taken
+             WHERE owner <> 'ai' AND (text_content ~* $7 OR text_content ~* $8)
+             ORDER BY customer_id, id DESC) w
+     WHERE l.id = w.customer_id AND l.tenant_id = w.tenant_id
 ),
 held AS (
     UPDATE et_threads t

@@ -1,6 +1,6 @@
 -- T5: record what became of sends.
--- $1 results, a JSON array (see queue.SendResult). A message was sent when the far end answered, not when that is
--- recorded: its receipt may have come meanwhile.
+-- $1 results, a JSON array (see queue.SendResult; seconds_ago since it was known). A message was sent when the far end
+-- answered, not when that is recorded: its receipt may have come meanwhile.
 -- A late answer that confirms a send whose outcome was already given up as unknown still counts.
 WITH d AS MATERIALIZED (
     SELECT * FROM json_to_recordset($1::text::json) AS d(

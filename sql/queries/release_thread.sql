@@ -31,7 +31,6 @@ parked AS (
            updated_at = now()
       FROM waiting w
      WHERE m.id = w.id AND NOT w.again AND m.delivery_status = 'received'
- RETURNING m.id
 ),
 owned AS (
     UPDATE et_threads
@@ -44,7 +43,6 @@ owned AS (
  RETURNING epoch
 )
 SELECT o.epoch, ARRAY(SELECT id FROM waiting WHERE again ORDER BY id) AS again,
-       (SELECT count(*) FROM waiting WHERE NOT again) AS left_parked,
-       ARRAY(SELECT id FROM parked) AS parked,
+       ARRAY(SELECT id FROM waiting WHERE NOT again ORDER BY id) AS parked,
        pg_notify('et_inbound', coalesce((SELECT min(id) FROM waiting WHERE again)::text, ''))
   FROM owned o

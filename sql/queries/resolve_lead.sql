@@ -1,22 +1,29 @@
 -- The lead of a thread whose lead is not stored yet: found by address or by number, else made.
 -- $1 thread  $2 tenant  $3 lead or NULL  $4 channel  $5 address or NULL  $6 name or NULL
 -- $7 $8 what a message says that opts out, or in again: it may have been said to a person already
-WITH known AS (
+WITH heard AS (
+    SELECT text_content ~* $7 AS out FROM et_messages
+     WHERE thread_id = $1 AND delivery_status = 'inbound_human_takeover'
+       AND (text_content ~* $7 OR text_content ~* $8)
+     ORDER BY id DESC LIMIT 1
+),
+known AS (
     SELECT lead_id FROM et_lead_addresses WHERE tenant_id = $2 AND channel = $4 AND address = $5
 ),
 made AS (
     INSERT INTO et_leads (id, tenant_id, name, opted_out_at) OVERRIDING SYSTEM VALUE
     SELECT coalesce($3, nextval(pg_get_serial_sequence('et_leads', 'id'))), $2, $6,
-           CASE WHEN (SELECT text_content ~* $7 FROM et_messages
-                       WHERE thread_id = $1 AND delivery_status = 'inbound_human_takeover'
-                         AND (text_content ~* $7 OR text_content ~* $8)
-                       ORDER BY id DESC LIMIT 1) THEN now() END
+           CASE WHEN (SELECT out FROM heard) THEN now() END
      WHERE NOT EXISTS (SELECT FROM known) OR $3 IS NOT NULL
         ON CONFLICT (id) DO NOTHING
  RETURNING id
 ),
 lead AS (
     SELECT coalesce($3, (SELECT lead_id FROM known), (SELECT id FROM made)) AS id
+),
+consented AS (
+    UPDATE et_leads l SET opted_out_at = now() FROM lead
+     WHERE l.id = lead.id AND l.tenant_id = $2 AND l.opted_out_at IS NULL AND (SELECT out FROM heard)
 ),
 addressed AS (
     INSERT INTO et_lead_addresses (tenant_id, channel, address, lead_id)

@@ -99,5 +99,5 @@ def after(*keys: str, until: str) -> Callable[[Pilot[int]], Awaitable[None]]:
 
 
 async def standing(seen: Stage) -> None:
-    """Wait until everything that was to be read has come: every watch has looked again meanwhile."""
+    """Wait until nothing is being read and the screen has stood still for five looks."""
     await settled(seen.pilot, 5)

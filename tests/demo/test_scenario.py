@@ -179,9 +179,12 @@ SELECT id FROM et_messages WHERE direction = 'inbound' AND delivery_status IN ('
 
 
 def test_hostile_text_is_stored_as_written_and_answered_or_left_to_a_person(demo: Demo, query: Query) -> None:
+    last = query("SELECT max(id) AS id FROM et_messages")[0]["id"]  # the past holds some, too
     assert not demo.toggle("hostile").on
     hostile = "text_content LIKE '%]52;c;%' OR text_content LIKE '''; DROP%'"
-    written = f"SELECT delivery_status FROM et_messages WHERE direction = 'inbound' AND ({hostile})"
+    written = (
+        f"SELECT delivery_status FROM et_messages WHERE id > {last} AND direction = 'inbound' AND ({hostile})"
+    )
     until(lambda: len(query(written)) == 2, "it is stored")
     ends = {"inbound_ai_replied", "inbound_human_takeover"}
     until(lambda: {row["delivery_status"] for row in query(written)} <= ends, "it has found its end")

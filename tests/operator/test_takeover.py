@@ -136,12 +136,31 @@ async def test_stop_is_heard_whoever_parks_it(w: World) -> None:
     await w.insert("STOP")
     await take_over(w.pool, ANNA, claim.thread_id)
     assert await out()
+    await w.insert("Stop")
     await w.insert("START")
     assert await w.claim() == []
     assert not await out()
     await w.insert("unsubscribe.")
     await release(w.pool, ANNA, claim.thread_id)
     assert await out()
+
+
+async def test_a_word_of_a_customer_who_becomes_known_later_counts_and_no_other_tenants_lead_hears_it(
+    w: World,
+) -> None:
+    thread_id = await w.thread_of(await w.insert("hello"))
+    await take_over(w.pool, ANNA, thread_id)
+    await w.insert("STOP")
+    assert await w.claim() == []
+    await w.query(
+        "WITH l AS (INSERT INTO et_leads (tenant_id) VALUES (1) RETURNING id)"
+        " UPDATE et_threads SET lead_id = l.id FROM l RETURNING lead_id"
+    )
+    other = (await w.one("INSERT INTO et_leads (tenant_id) VALUES (99) RETURNING id"))["id"]
+    await w.query("UPDATE et_messages SET lead_id = %s WHERE text_content = 'STOP' RETURNING id", other)
+    await release(w.pool, ANNA, thread_id)
+    heard = await w.query("SELECT tenant_id FROM et_leads WHERE opted_out_at IS NOT NULL")
+    assert [row["tenant_id"] for row in heard] == [1]
 
 
 async def test_a_second_person_takes_the_place_of_the_first(w: World) -> None:

@@ -101,7 +101,10 @@ async def test_a_message_was_sent_when_the_far_end_answered_not_when_that_was_re
     assert await seconds_since(db, "sent_at", send.message_id) == pytest.approx(sent, abs=1)
 
 
-async def test_a_receipt_that_settles_an_unknown_send_tells_when_it_was_sent(db: Connection) -> None:
+@pytest.mark.parametrize("status", [ReceiptStatus.SENT, ReceiptStatus.DELIVERED])
+async def test_a_receipt_that_settles_an_unknown_send_tells_when_it_was_sent(
+    db: Connection, status: ReceiptStatus
+) -> None:
     await replies(db)
     (send,) = await queue.claim_sends(db, engine="one", sends=9, lease_seconds=60, paused=[])
     assert await queue.start_sends(db, "one", [send]) == [True]
@@ -112,12 +115,23 @@ async def test_a_receipt_that_settles_an_unknown_send_tells_when_it_was_sent(db:
         account="default",
         provider_message_id="P2",
         message_id=send.message_id,
-        status=ReceiptStatus.DELIVERED,
+        status=status,
         at=datetime.now(UTC) - timedelta(seconds=5),
     )
     assert await apply_receipts(db, "simulator", [arrived]) == 1
     assert await seconds_since(db, "sent_at", send.message_id) == pytest.approx(5, abs=1)
-    assert await seconds_since(db, "delivered_at", send.message_id) == pytest.approx(5, abs=1)
+
+
+async def test_what_was_delivered_had_been_sent_though_the_answer_was_heard_late(db: Connection) -> None:
+    await replies(db)
+    await db.execute("UPDATE et_outbound_queue SET send_started_at = now() - interval '9 s'")
+    await db.execute(
+        "UPDATE et_messages SET send_started_at = now() - interval '9 s', sent_at = now() WHERE sent_at IS NOT NULL"
+    )
+    at = datetime.now(UTC) - timedelta(seconds=5)
+    arrived = Receipt(account="default", provider_message_id="P1", status=ReceiptStatus.DELIVERED, at=at)
+    assert await apply_receipts(db, "simulator", [arrived]) == 1
+    assert await seconds_since(db, "sent_at", 1) == pytest.approx(5, abs=1)
 
 
 async def seconds_since(db: Connection, column: str, message_id: int) -> float:
