@@ -89,6 +89,9 @@ class Exit:
         if self._alone and number != signal.SIGHUP:
             self.code = 128 + number
             self._asked.set()
+            if not self._done.is_set():  # the screen has not let go yet: it is left as ever
+                self._alone = False
+                threading.Thread(target=self._leave, name="console leaving", daemon=True).start()
         if self.code is not None:
             return
         hung_up = number == getattr(signal, "SIGHUP", None)
@@ -102,6 +105,8 @@ class Exit:
         loop = self._app._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._app.exit, self.code)
+        if self._alone:
+            return  # nobody waits for the terminal, and an end by force would take the engine along
         if not self._done.wait(LAST_SECONDS):
             self._force()
 
